@@ -1,0 +1,16 @@
+//! The library behind `membership-operator` and `membershipd`.
+//!
+//! The floor plan, from the words inwards:
+//!
+//! * [`membership`] is the domain: rooms, members, sealed room keys by epoch and the users who may
+//!   come in, kept in one SQLite file or in replicated JetStream buckets. It knows nothing of
+//!   Kubernetes.
+//! * [`jetstream`] is the hands towards NATS: connections and bucket calls. It knows neither
+//!   Kubernetes nor the domain.
+//! * [`runtime`] is the floor both programs stand on.
+//!
+//! The programs in `src/bin` only wire these together.
+
+pub mod jetstream;
+pub mod membership;
+pub mod runtime;

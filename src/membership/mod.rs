@@ -1,0 +1,1 @@
+//! The membership domain. No Kubernetes in here.
