@@ -1,0 +1,15 @@
+//! A real Kubernetes of N nodes on one machine, without Docker: for the demo and the tests.
+//!
+//! The floor plan, from the ground up:
+//!
+//! * [`process`] runs a child program to its end within a deadline.
+//! * [`progress`] tells a person what is going on, on stderr.
+//! * [`cache`] is the one folder that outlives a cluster.
+//! * [`tools`] builds the programs of the cluster from pinned Go modules into the cache.
+//!
+//! `main.rs` and `cli` wire these together; nothing else knows the command line.
+
+pub mod cache;
+pub mod process;
+pub mod progress;
+pub mod tools;

@@ -1,0 +1,288 @@
+//! Which programs a cluster is made of, and what each is built from. The one list: a new tool is
+//! a folder under `tools/` with its go.mod and go.sum, and an arm in each match here.
+
+use std::fmt;
+
+/// Something that is built and cached as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tool {
+    /// The five Kubernetes programs and kubectl, as one binary.
+    Kubernetes,
+    /// The API server's store.
+    Etcd,
+    /// The cluster's name server.
+    CoreDns,
+    /// The NATS server with JetStream.
+    NatsServer,
+    /// The `nats` command line.
+    NatsCli,
+    /// The chart installer.
+    Helm,
+    /// Makes the volumes of the default StorageClass; the provisioner of kind and k3s.
+    LocalPathProvisioner,
+}
+
+/// A program that can be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Program {
+    /// `kube-apiserver`
+    KubeApiserver,
+    /// `kube-controller-manager`
+    KubeControllerManager,
+    /// `kube-scheduler`
+    KubeScheduler,
+    /// `kubelet`
+    Kubelet,
+    /// `kube-proxy`
+    KubeProxy,
+    /// `kubectl`
+    Kubectl,
+    /// `etcd`
+    Etcd,
+    /// `coredns`
+    CoreDns,
+    /// `nats-server`
+    NatsServer,
+    /// `nats`
+    Nats,
+    /// `helm`
+    Helm,
+    /// `local-path-provisioner`
+    LocalPathProvisioner,
+}
+
+/// A file of a tool's Go module, as committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ModuleFile {
+    pub(super) name: &'static str,
+    pub(super) text: &'static str,
+}
+
+/// The files of the Go module in `tools/NAME`.
+macro_rules! module {
+    ($name:literal $(, $file:literal)*) => {
+        &[$(ModuleFile {
+            name: $file,
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/", $name, "/", $file)),
+        }),*]
+    };
+}
+
+impl Tool {
+    /// Every tool, the longest build first, so that a failure shows early.
+    pub const ALL: [Self; 7] = [
+        Self::Kubernetes,
+        Self::CoreDns,
+        Self::Helm,
+        Self::LocalPathProvisioner,
+        Self::NatsCli,
+        Self::Etcd,
+        Self::NatsServer,
+    ];
+
+    /// The name of the tool, of its folder under `tools/` and of what is built.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "kubernetes",
+            Self::Etcd => "etcd",
+            Self::CoreDns => "coredns",
+            Self::NatsServer => "nats-server",
+            Self::NatsCli => "nats",
+            Self::Helm => "helm",
+            Self::LocalPathProvisioner => "local-path-provisioner",
+        }
+    }
+
+    /// The version without a leading `v`, as `tools/NAME/go.mod` pins it.
+    #[must_use]
+    pub fn version(self) -> &'static str {
+        let go_mod = self.files().first().map_or("", |file| file.text);
+        pinned(go_mod, self.module_path()).unwrap_or("unknown")
+    }
+
+    /// The Go module whose version this is.
+    const fn module_path(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "k8s.io/kubernetes",
+            Self::Etcd => "go.etcd.io/etcd/server/v3",
+            Self::CoreDns => "github.com/coredns/coredns",
+            Self::NatsServer => "github.com/nats-io/nats-server/v2",
+            Self::NatsCli => "github.com/nats-io/natscli",
+            Self::Helm => "helm.sh/helm/v4",
+            Self::LocalPathProvisioner => "github.com/rancher/local-path-provisioner",
+        }
+    }
+
+    /// What is built from.
+    pub(super) const fn files(self) -> &'static [ModuleFile] {
+        match self {
+            Self::Kubernetes => module!("kubernetes", "go.mod", "go.sum", "main.go"),
+            Self::Etcd => module!("etcd", "go.mod", "go.sum"),
+            Self::CoreDns => module!("coredns", "go.mod", "go.sum"),
+            Self::NatsServer => module!("nats-server", "go.mod", "go.sum"),
+            Self::NatsCli => module!("nats", "go.mod", "go.sum"),
+            Self::Helm => module!("helm", "go.mod", "go.sum"),
+            Self::LocalPathProvisioner => module!("local-path-provisioner", "go.mod", "go.sum"),
+        }
+    }
+
+    /// What is built: our own main where one is needed, else the `tool` that go.mod names.
+    pub(super) const fn package(self) -> &'static str {
+        match self {
+            Self::Kubernetes => ".",
+            Self::Etcd
+            | Self::CoreDns
+            | Self::NatsServer
+            | Self::NatsCli
+            | Self::Helm
+            | Self::LocalPathProvisioner => "tool",
+        }
+    }
+
+    /// Go variables to set at linking: `go build` of a module leaves out what the projects' own
+    /// release scripts set, and clients would read `v0.0.0`.
+    pub(super) fn link_variables(self) -> Vec<(&'static str, String)> {
+        let version = self.version();
+        match self {
+            Self::Kubernetes => {
+                let mut numbers = version.split('.').map(str::to_owned);
+                vec![
+                    ("k8s.io/component-base/version.gitVersion", format!("v{version}")),
+                    ("k8s.io/component-base/version.gitMajor", numbers.next().unwrap_or_default()),
+                    ("k8s.io/component-base/version.gitMinor", numbers.next().unwrap_or_default()),
+                ]
+            }
+            Self::NatsCli => vec![("main.version", version.to_owned())],
+            Self::Helm => {
+                vec![("helm.sh/helm/v4/internal/version.version", format!("v{version}"))]
+            }
+            Self::LocalPathProvisioner => vec![("main.VERSION", format!("v{version}"))],
+            Self::Etcd | Self::CoreDns | Self::NatsServer => Vec::new(),
+        }
+    }
+
+    /// The programs that the tool gives.
+    pub(super) const fn programs(self) -> &'static [Program] {
+        match self {
+            Self::Kubernetes => &[
+                Program::KubeApiserver,
+                Program::KubeControllerManager,
+                Program::KubeScheduler,
+                Program::Kubelet,
+                Program::KubeProxy,
+                Program::Kubectl,
+            ],
+            Self::Etcd => &[Program::Etcd],
+            Self::CoreDns => &[Program::CoreDns],
+            Self::NatsServer => &[Program::NatsServer],
+            Self::NatsCli => &[Program::Nats],
+            Self::Helm => &[Program::Helm],
+            Self::LocalPathProvisioner => &[Program::LocalPathProvisioner],
+        }
+    }
+}
+
+impl fmt::Display for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name(), self.version())
+    }
+}
+
+impl Program {
+    /// The file name, which for the Kubernetes programs also decides what the binary does.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::KubeApiserver => "kube-apiserver",
+            Self::KubeControllerManager => "kube-controller-manager",
+            Self::KubeScheduler => "kube-scheduler",
+            Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
+            Self::Kubectl => "kubectl",
+            Self::Etcd => "etcd",
+            Self::CoreDns => "coredns",
+            Self::NatsServer => "nats-server",
+            Self::Nats => "nats",
+            Self::Helm => "helm",
+            Self::LocalPathProvisioner => "local-path-provisioner",
+        }
+    }
+
+    /// The tool that gives the program.
+    #[must_use]
+    pub const fn tool(self) -> Tool {
+        match self {
+            Self::KubeApiserver
+            | Self::KubeControllerManager
+            | Self::KubeScheduler
+            | Self::Kubelet
+            | Self::KubeProxy
+            | Self::Kubectl => Tool::Kubernetes,
+            Self::Etcd => Tool::Etcd,
+            Self::CoreDns => Tool::CoreDns,
+            Self::NatsServer => Tool::NatsServer,
+            Self::Nats => Tool::NatsCli,
+            Self::Helm => Tool::Helm,
+            Self::LocalPathProvisioner => Tool::LocalPathProvisioner,
+        }
+    }
+}
+
+/// The version of a module that a go.mod requires.
+fn pinned<'a>(go_mod: &'a str, module: &str) -> Option<&'a str> {
+    go_mod.lines().find_map(|line| {
+        let mut words = line.trim().trim_start_matches("require ").split_whitespace();
+        let version = (words.next() == Some(module)).then(|| words.next())??;
+        version.strip_prefix('v')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tool_is_pinned_by_its_go_mod() {
+        let versions: Vec<String> = Tool::ALL.iter().map(Tool::to_string).collect();
+        let expected = [
+            "kubernetes 1.36.3",
+            "coredns 1.14.7",
+            "helm 4.3.1",
+            "local-path-provisioner 0.0.30",
+            "nats 0.5.0",
+            "etcd 3.6.16",
+            "nats-server 2.15.2",
+        ];
+        assert_eq!(versions, expected);
+    }
+
+    #[test]
+    fn a_pin_is_found_in_either_form_of_require() {
+        let cases = [
+            ("require a.b/c v1.2.3", Some("1.2.3")),
+            ("require (\n\ta.b/c v1.2.3 // indirect\n)", Some("1.2.3")),
+            ("require a.b/cd v1.2.3", None),
+            ("module a.b/c", None),
+        ];
+        for (go_mod, expected) in cases {
+            assert_eq!(pinned(go_mod, "a.b/c"), expected, "{go_mod}");
+        }
+    }
+
+    #[test]
+    fn kubernetes_is_linked_with_its_version_in_parts() {
+        let values: Vec<String> =
+            Tool::Kubernetes.link_variables().into_iter().map(|(_, value)| value).collect();
+        assert_eq!(values, ["v1.36.3", "1", "36"]);
+    }
+
+    #[test]
+    fn every_program_belongs_to_the_tool_that_lists_it() {
+        for tool in Tool::ALL {
+            for program in tool.programs() {
+                assert_eq!(program.tool(), tool, "{}", program.name());
+            }
+        }
+    }
+}
