@@ -5,9 +5,10 @@
 //! transaction, or a fence that a quorum of JetStream servers acknowledged. Doubt, error and
 //! time-out have no way to an admission.
 
-use super::ids::{RoomId, UserKey};
+use super::ids::{Endpoint, RoomId, UserKey};
 use super::kv::Fence;
-use super::records::{MemberRole, Revision, UserRole};
+use super::records::{Member, MemberRole, Revision, Room, User, UserRole, UserStatus, Versioned};
+use super::rules;
 use super::sqlite::SqliteTxn;
 
 /// How fresh the answer must be.
@@ -111,6 +112,70 @@ pub struct Standing {
     pub member: Option<MemberRole>,
     /// The highest revision among the records that were proven.
     pub revision: Revision,
+}
+
+/// The records that one question needs, as a store read them, all at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The user; `None` when there is none.
+    pub user: Option<Versioned<User>>,
+    /// The place asked about; `None` when the question names no room.
+    pub place: Option<Place>,
+}
+
+/// What was read about the user's place in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The room; `None` when there is none.
+    pub room: Option<Versioned<Room>>,
+    /// The user's membership; `None` when there is none.
+    pub member: Option<Versioned<Member>>,
+}
+
+/// What records say, without proof: every store asks this, then proves that the records stood.
+///
+/// # Errors
+/// The denial, when they say no.
+pub fn judge(key: &UserKey, evidence: &Evidence) -> Result<Standing, Deny> {
+    let Some(Versioned { record: user, revision }) = &evidence.user else {
+        return Err(Deny { reason: DenyReason::UnknownUser, revision: None });
+    };
+    match user.status {
+        UserStatus::Active => {}
+        UserStatus::Revoked => {
+            return Err(Deny { reason: DenyReason::Revoked, revision: Some(*revision) });
+        }
+    }
+    let standing = Standing { user: user.role, member: None, revision: *revision };
+    match &evidence.place {
+        None => Ok(standing),
+        Some(place) => {
+            let (role, revision) = judge_place(key, place)?;
+            let revision = standing.revision.max(revision);
+            Ok(Standing { member: Some(role), revision, ..standing })
+        }
+    }
+}
+
+/// The owner is a member by the room's own word; everybody else by a membership of this very life
+/// of the room.
+fn judge_place(key: &UserKey, place: &Place) -> Result<(MemberRole, Revision), Deny> {
+    let Some(Versioned { record: room, revision: room_revision }) = &place.room else {
+        return Err(Deny { reason: DenyReason::UnknownRoom, revision: None });
+    };
+    let role = rules::role_of(room, &Endpoint::from(key));
+    let member = place
+        .member
+        .as_ref()
+        .filter(|member| member.record.incarnation == room.incarnation)
+        .map(|member| member.revision);
+    match (role, member) {
+        (MemberRole::Owner | MemberRole::Member, Some(revision)) => Ok((role, revision)),
+        (MemberRole::Owner, None) => Ok((role, *room_revision)),
+        (MemberRole::Member, None) => {
+            Err(Deny { reason: DenyReason::NotMember, revision: Some(*room_revision) })
+        }
+    }
 }
 
 /// What makes an admission true at one moment between question and answer.

@@ -5,6 +5,7 @@
 //!   value may trust it.
 //! * [`store`] is what can be done with them: the [`MembershipStore`] trait, which [`sqlite`] (one
 //!   file, the embedded default) and [`kv`] (replicated JetStream buckets) both implement.
+//! * [`rules`] and [`refusal`] are what both must decide and word alike.
 //! * [`authorize`] is the one question that must never be answered wrongly: may this user act?
 //! * [`snapshot`] is a store as lines of JSON, for export, import and migration.
 //!
@@ -15,6 +16,8 @@ pub mod error;
 pub mod ids;
 pub mod kv;
 pub mod records;
+pub mod refusal;
+pub mod rules;
 pub mod snapshot;
 pub mod sqlite;
 pub mod store;

@@ -89,10 +89,16 @@ pub struct CommittedEpoch {
 pub struct RecentEpochs(Vec<CommittedEpoch>);
 
 impl RecentEpochs {
-    /// The epochs of a room that begins at this one.
+    /// The epochs of a room that stands at this one, with as many before it as are kept. An
+    /// imported room brings keys of them all, and one attempt serves for them together.
     #[must_use]
-    pub fn starting_at(first: CommittedEpoch) -> Self {
-        Self(vec![first])
+    pub fn ending_at(current: CommittedEpoch) -> Self {
+        let newest = current.epoch.get();
+        let epochs = (0..newest).rev().take(KEPT_EPOCHS).filter_map(|before| {
+            let epoch = Epoch::try_from(before + 1).ok()?;
+            Some(CommittedEpoch { epoch, ..current })
+        });
+        Self(epochs.collect())
     }
 
     /// The current epoch.

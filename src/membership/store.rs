@@ -283,7 +283,8 @@ pub trait MembershipStore: Send + Sync {
     /// epoch, `Invalid` for a key too many or too few.
     async fn add_member(&self, new: NewMember, deadline: Deadline) -> StoreResult<MemberAdded>;
 
-    /// Takes an endpoint out of a room.
+    /// Takes an endpoint out of a room. Its keys do not show while it is out; let in again, it has
+    /// those of the kept epochs again.
     ///
     /// # Errors
     /// `NotFound` without the room or the member, `Invalid` for the room's owner, who never leaves.
@@ -359,7 +360,7 @@ pub trait MembershipStore: Send + Sync {
     async fn begin_rekey(&self, room: &RoomId, deadline: Deadline) -> StoreResult<Rekey>;
 
     /// Brings some of a rekey's keys. Nobody sees them before the commit; sending a page again is
-    /// harmless.
+    /// harmless, and a key for somebody who is no member never shows.
     ///
     /// # Errors
     /// `Conflict` when the room has changed since the rekey was begun.
@@ -436,10 +437,14 @@ pub trait MembershipStore: Send + Sync {
 
     /// Writes records, each create-only: one that is there is left when equal, written over when an
     /// import wrote it, and kept when the service wrote or deleted it, unless forced. Rooms must
-    /// come before their members and keys.
+    /// come before their members, members before their keys. A room brings its owner's membership
+    /// with it; a key of an endpoint that is out of the room, or of an epoch that the room keeps no
+    /// longer, counts as kept newer.
     ///
     /// # Errors
-    /// `Invalid` for a member or key of a room that is not there.
+    /// `Invalid` for a member or key of a room that is not there, a key of an endpoint that never
+    /// was a member, or a record that the room contradicts; `Conflict` for a room of another owner
+    /// or encryption. Records before the refused one may have been written.
     async fn import(
         &self,
         records: Vec<Record>,
