@@ -6,10 +6,14 @@
 //! * [`progress`] tells a person what is going on, on stderr.
 //! * [`cache`] is the one folder that outlives a cluster.
 //! * [`tools`] builds the programs of the cluster from pinned Go modules into the cache.
+//! * [`debian`] installs the Debian packages that a cluster stands on.
+//! * [`image`] builds container images without a registry.
 //!
 //! `main.rs` and `cli` wire these together; nothing else knows the command line.
 
 pub mod cache;
+pub mod debian;
+pub mod image;
 pub mod process;
 pub mod progress;
 pub mod tools;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use testbed::{
     cache::Cache,
+    debian, image,
     progress::Progress,
     tools::{self, Tool},
 };
@@ -30,14 +31,19 @@ fn main() -> ExitCode {
 }
 
 fn prepare() -> ExitCode {
-    let built = Cache::of_this_user()
-        .map_err(tools::ToolError::from)
-        .and_then(|cache| tools::ensure(&cache, &Tool::ALL, &Progress::stderr()));
-    match built {
-        Ok(_) => ExitCode::SUCCESS,
+    match prepared(&Progress::stderr()) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("testbed: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn prepared(progress: &Progress) -> Result<(), Box<dyn std::error::Error>> {
+    let cache = Cache::of_this_user()?;
+    debian::ensure(progress)?;
+    let tools = tools::ensure(&cache, &Tool::ALL, progress)?;
+    image::ensure_base(&cache, &tools, progress)?;
+    Ok(())
 }

@@ -169,7 +169,7 @@ impl Step {
     }
 
     /// A sign of life; plain output says something only once per [`HEARTBEAT`].
-    fn beat(&mut self) {
+    pub fn beat(&mut self) {
         let Show::Lines { out, said } = &mut self.show else { return };
         if said.elapsed() < HEARTBEAT {
             return;

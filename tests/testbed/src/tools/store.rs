@@ -64,7 +64,9 @@ pub(super) fn fill(
         }
         fill_one(cache, *tool, go_version, &home, &go_cache.path, progress)?;
     }
+    let step = progress.step("Go's build cache", "removing");
     drop(go_cache);
+    step.finish("removed");
     prune(&home, SystemTime::now());
     Ok(())
 }
@@ -77,8 +79,12 @@ fn fill_one(
     go_cache: &Path,
     progress: &Progress,
 ) -> Result<(), ToolError> {
-    let mut step = progress.step(&tool.to_string(), "waiting for its turn");
-    let _lock = Lock::exclusive(&home.join(format!(".{}.lock", tool.name())), PATIENCE)?;
+    let mut step = progress.step(&tool.to_string(), "downloading modules");
+    let lock_path = home.join(format!(".{}.lock", tool.name()));
+    let _lock = Lock::exclusive(&lock_path, Duration::ZERO).or_else(|_| {
+        step.doing("waiting for another process that builds it");
+        Lock::exclusive(&lock_path, PATIENCE)
+    })?;
     if record(cache, tool).is_some() {
         step.finish("built by another process");
         return Ok(());
