@@ -96,6 +96,13 @@ fn cache_home(xdg: Option<&OsStr>, home: Option<&OsStr>) -> Option<PathBuf> {
     absolute(xdg).or_else(|| absolute(home).map(|home| home.join(".cache")))
 }
 
+/// What is free where a folder is, or would be made, in MiB.
+pub(crate) fn free_disk_mib(folder: &Path) -> Result<u64, CacheError> {
+    let there = folder.ancestors().find(|path| path.exists()).unwrap_or(folder);
+    let room = rustix::fs::statvfs(there).map_err(|errno| CacheError::at(there)(errno.into()))?;
+    Ok(room.f_bavail.saturating_mul(room.f_frsize) / (1024 * 1024))
+}
+
 /// A lock held on a file; given back on drop, and by the kernel when the process dies.
 #[derive(Debug)]
 pub struct Lock {
@@ -178,5 +185,11 @@ mod tests {
         let _one = Lock::shared(&path, Duration::ZERO).unwrap();
         let _two = Lock::shared(&path, Duration::ZERO).unwrap();
         assert!(Lock::exclusive(&path, Duration::ZERO).is_err());
+    }
+
+    #[test]
+    fn room_is_measured_where_a_missing_folder_would_be() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(free_disk_mib(&folder.path().join("not/there/yet")).is_ok());
     }
 }

@@ -3,12 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{
-    cache::Cache,
-    debian, image,
-    progress::Progress,
-    tools::{self, Tool},
-};
+use testbed::{cache::Cache, prepare, progress::Progress};
 
 /// Run a real Kubernetes of several nodes on this machine, without Docker
 #[derive(Parser)]
@@ -31,8 +26,8 @@ fn main() -> ExitCode {
 }
 
 fn prepare() -> ExitCode {
-    match prepared(&Progress::stderr()) {
-        Ok(()) => ExitCode::SUCCESS,
+    match prepared() {
+        Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("testbed: {error}");
             ExitCode::FAILURE
@@ -40,10 +35,6 @@ fn prepare() -> ExitCode {
     }
 }
 
-fn prepared(progress: &Progress) -> Result<(), Box<dyn std::error::Error>> {
-    let cache = Cache::of_this_user()?;
-    debian::ensure(progress)?;
-    let tools = tools::ensure(&cache, &Tool::ALL, progress)?;
-    image::ensure_base(&cache, &tools, progress)?;
-    Ok(())
+fn prepared() -> Result<prepare::Prepared, prepare::PrepareError> {
+    prepare::prepare(&Cache::of_this_user()?, &Progress::stderr())
 }

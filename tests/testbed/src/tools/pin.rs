@@ -162,6 +162,20 @@ impl Tool {
         }
     }
 
+    /// What a build takes on disk at its peak, in MiB: measured, with the modules that it downloads,
+    /// plus some room.
+    pub(crate) const fn room_mib(self) -> u64 {
+        match self {
+            Self::Kubernetes => 8 * 1024,
+            Self::Etcd
+            | Self::CoreDns
+            | Self::NatsServer
+            | Self::NatsCli
+            | Self::Helm
+            | Self::LocalPathProvisioner => 3 * 1024,
+        }
+    }
+
     /// The programs that the tool gives.
     pub(super) const fn programs(self) -> &'static [Program] {
         match self {

@@ -15,7 +15,7 @@ use super::{
     pin::Tool,
 };
 use crate::{
-    cache::{Cache, CacheError, Lock},
+    cache::{Cache, CacheError, Lock, free_disk_mib},
     progress::Progress,
 };
 
@@ -30,11 +30,6 @@ const PATIENCE: Duration = Duration::from_mins(50);
 
 /// A tool of other pins that nobody asked for in this time goes.
 const UNUSED: Duration = Duration::from_hours(7 * 24);
-
-/// What builds take on disk at their peak, the module downloads included (measured: Kubernetes
-/// 2.9 GiB of build cache and 1.6 GiB of modules; all together 3.4 GiB of modules).
-const ROOM_KUBERNETES_MIB: u64 = 8 * 1024;
-const ROOM_OTHERS_MIB: u64 = 3 * 1024;
 
 /// The folder of a tool, whether it is there or not.
 pub(super) fn folder(cache: &Cache, tool: Tool) -> PathBuf {
@@ -121,26 +116,12 @@ fn remove(folder: &Path) -> Result<(), CacheError> {
 }
 
 fn check_room(tool: Tool, home: &Path) -> Result<(), ToolError> {
-    let room = rustix::fs::statvfs(home).map_err(|errno| CacheError::at(home)(errno.into()))?;
-    let free_mib = room.f_bavail.saturating_mul(room.f_frsize) / (1024 * 1024);
-    let needed_mib = room_for(tool);
+    let free_mib = free_disk_mib(home)?;
+    let needed_mib = tool.room_mib();
     if free_mib < needed_mib {
         return Err(ToolError::NoRoom { tool, path: home.to_path_buf(), free_mib, needed_mib });
     }
     Ok(())
-}
-
-/// What building a tool takes on disk at its peak, in MiB.
-pub(super) fn room_for(tool: Tool) -> u64 {
-    match tool {
-        Tool::Kubernetes => ROOM_KUBERNETES_MIB,
-        Tool::Etcd
-        | Tool::CoreDns
-        | Tool::NatsServer
-        | Tool::NatsCli
-        | Tool::Helm
-        | Tool::LocalPathProvisioner => ROOM_OTHERS_MIB,
-    }
 }
 
 /// Go's build cache, shared by all processes that build and removed by the last one: it grows to
