@@ -3,20 +3,55 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
+TESTBED := cargo testbed
+DEMO := demo
+
 .PHONY: help
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
 
 .PHONY: check
-check: ## Format, clippy and unit tests: seconds to a minute
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+check: lint ## Format, clippy and unit tests: seconds to a minute
 	cargo test --workspace --lib --bins --locked
 
+.PHONY: lint
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
 .PHONY: test
-test: check ## Everything that gates
+test: preflight lint prepare ## Everything that gates, on real parts (root and Go needed)
 	cargo test --workspace --locked
+
+.PHONY: test-long
+test-long: preflight lint prepare ## As test, with more rounds: for nights
+	TEST_ROUNDS=$${TEST_ROUNDS:-20} cargo test --workspace --locked -- --include-ignored
+
+.PHONY: demo
+demo: preflight prepare ## Start three nodes and NATS on them; says what to try next
+	@TESTBED_NAME=$(DEMO) tests/testbed/demo.sh
+
+.PHONY: demo-down
+demo-down: ## Remove all of the demo
+	$(TESTBED) down --name $(DEMO) --purge
+
+.PHONY: bench
+bench: preflight prepare ## Print the test bed's figures
+	$(TESTBED) bench
+
+.PHONY: deny
+deny: ## Licences, bans and advisories of the dependencies (cargo-deny needed)
+	@command -v cargo-deny >/dev/null || { echo 'cargo-deny is not installed: cargo install --locked cargo-deny (minutes)' >&2; exit 1; }
+	cargo deny check
 
 .PHONY: clean
 clean: ## Remove what was built here (the tool cache stays)
 	cargo clean
+
+.PHONY: preflight
+preflight:
+	@.ci/preflight
+
+.PHONY: prepare
+prepare:
+	$(TESTBED) prepare
