@@ -38,7 +38,7 @@ const INSTALL: Duration = Duration::from_mins(15);
 const LOCK_TIMEOUT: &str = "DPkg::Lock::Timeout=300";
 
 /// How much of a failed run's output is shown.
-const LAST_LINES: usize = 6;
+const LAST_LINES: usize = 2;
 
 /// Asked by Debian's maintainer scripts whether a service may be started.
 const POLICY: &str = "/usr/sbin/policy-rc.d";

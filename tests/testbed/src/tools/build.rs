@@ -142,14 +142,16 @@ fn go_command(module: &Path, go_cache: &Path) -> Command {
     go
 }
 
+/// What a failed run of go means. Without network it says the same for every module: the last
+/// line will do.
 fn failure(tool: Tool, stderr: &str) -> ToolError {
     let lines: Vec<&str> =
         stderr.lines().filter(|line| !line.starts_with("go: downloading")).collect();
-    let said = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
+    let last = |count| lines[lines.len().saturating_sub(count)..].join("\n");
     if go::blames_network(stderr) {
-        ToolError::NoNetwork { tool, said }
+        ToolError::NoNetwork { tool, said: last(1) }
     } else {
-        ToolError::Build { tool, said }
+        ToolError::Build { tool, said: last(LAST_LINES) }
     }
 }
 
@@ -173,7 +175,8 @@ mod tests {
         let error = failure(Tool::Etcd, &format!("{noise}main.go:1: undefined: y\n"));
         let ToolError::Build { said, .. } = &error else { panic!("{error}") };
         assert_eq!(said, "main.go:1: undefined: y");
-        let error = failure(Tool::Etcd, "go: x@v1: dial tcp: no route");
-        assert!(matches!(error, ToolError::NoNetwork { .. }), "{error}");
+        let error = failure(Tool::Etcd, "x@v1: dial tcp: no route\ny@v1: dial tcp: no route\n");
+        let ToolError::NoNetwork { said, .. } = &error else { panic!("{error}") };
+        assert_eq!(said, "y@v1: dial tcp: no route");
     }
 }
