@@ -7,14 +7,10 @@
 //!   Kubernetes.
 //! * [`jetstream`] is the hands towards NATS: connections and bucket calls. It knows neither
 //!   Kubernetes nor the domain.
-//! * `api` is the words of the Kubernetes resource, `cluster` the pure decisions about it, and
-//!   `controller` the hands that look and do. They exist with the feature `operator`.
 //! * [`runtime`] is the floor both programs stand on.
 //!
 //! The programs in `src/bin` only wire these together.
 
-#[cfg(feature = "operator")]
-pub mod api;
 pub mod jetstream;
 pub mod membership;
 pub mod runtime;
