@@ -217,7 +217,6 @@ pub struct Admit {
 
 impl Admit {
     /// The only way to an admission.
-    #[expect(dead_code, reason = "the stores that prove admissions come next")]
     pub(super) const fn proven(standing: Standing, proof: Proof) -> Self {
         Self { standing, proof }
     }

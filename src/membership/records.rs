@@ -1,12 +1,56 @@
 //! The records of the domain, as every store gives them back. How a store writes them down is the
 //! store's own affair.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::ids::{
     Attempt, Endpoint, Epoch, Handle, Incarnation, InvalidValue, RoomId, RoomSubject, UserKey,
 };
+
+/// An enum each of whose values is one stable word, in JSON, in tables for people and in a store.
+macro_rules! words {
+    (
+        $(#[$doc:meta])* $name:ident, $what:literal, $expected:literal,
+        { $($(#[$value_doc:meta])* $value:ident = $word:literal,)+ }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$value_doc])* #[serde(rename = $word)] $value,)+
+        }
+
+        impl $name {
+            /// The value's word.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$value => $word,)+
+                }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidValue;
+
+            fn from_str(text: &str) -> Result<Self, InvalidValue> {
+                match text {
+                    $($word => Ok(Self::$value),)+
+                    _ => Err(InvalidValue::Form { what: $what, expected: $expected }),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
 
 /// The largest sealed key, in bytes.
 pub const SEALED_KEY_MAX_BYTES: usize = 64 * 1024;
@@ -62,15 +106,16 @@ pub struct Versioned<T> {
     pub revision: Revision,
 }
 
-/// Who wrote a record last. A migration may overwrite what a migration wrote, never what the
-/// service wrote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Origin {
-    /// The membership service, on somebody's request.
-    Service,
-    /// An import or a migration.
-    Import,
+words! {
+    /// Who wrote a record last. A migration may overwrite what a migration wrote, never what the
+    /// service wrote.
+    Origin, "origin", "service or import",
+    {
+        /// The membership service, on somebody's request.
+        Service = "service",
+        /// An import or a migration.
+        Import = "import",
+    }
 }
 
 /// An epoch that was committed, with the one attempt whose keys count.
@@ -171,14 +216,15 @@ pub struct Room {
     pub created_at: UnixMillis,
 }
 
-/// What a member may do in its room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MemberRole {
-    /// The one who made the room.
-    Owner,
-    /// Everybody else in it.
-    Member,
+words! {
+    /// What a member may do in its room.
+    MemberRole, "member role", "owner or member",
+    {
+        /// The one who made the room.
+        Owner = "owner",
+        /// Everybody else in it.
+        Member = "member",
+    }
 }
 
 /// A member of a room.
@@ -211,26 +257,28 @@ pub struct RoomKey {
     pub sealed: SealedKey,
 }
 
-/// What a user may do at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UserRole {
-    /// May manage users.
-    Admin,
-    /// An ordinary user.
-    User,
-    /// A program that may ask about others.
-    Service,
+words! {
+    /// What a user may do at all.
+    UserRole, "user role", "admin, user or service",
+    {
+        /// May manage users.
+        Admin = "admin",
+        /// An ordinary user.
+        User = "user",
+        /// A program that may ask about others.
+        Service = "service",
+    }
 }
 
-/// Whether a user may come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UserStatus {
-    /// May come in.
-    Active,
-    /// Was sent away, for good.
-    Revoked,
+words! {
+    /// Whether a user may come in.
+    UserStatus, "user status", "active or revoked",
+    {
+        /// May come in.
+        Active = "active",
+        /// Was sent away, for good.
+        Revoked = "revoked",
+    }
 }
 
 /// A user.

@@ -18,6 +18,7 @@ use super::ids::{Attempt, Endpoint, Epoch, Handle, InvalidValue, RoomId, RoomSub
 use super::records::{
     Member, MemberRole, Revision, Room, RoomKey, SealedKey, UnixMillis, User, UserRole, Versioned,
 };
+use super::rules::Verdict;
 use super::snapshot::{Record, Table};
 
 /// When an operation must have ended, on the monotonic clock.
@@ -232,6 +233,18 @@ pub struct ImportCounts {
     pub overwritten: u64,
     /// Records, or deletions, of the service that were kept.
     pub kept_newer: u64,
+}
+
+impl ImportCounts {
+    /// Counts what was done with one record.
+    pub const fn count(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Create => self.created += 1,
+            Verdict::Equal => self.equal += 1,
+            Verdict::Overwrite => self.overwritten += 1,
+            Verdict::KeepNewer => self.kept_newer += 1,
+        }
+    }
 }
 
 /// What a sweep took away or mended.
