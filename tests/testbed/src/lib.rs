@@ -14,6 +14,7 @@
 //!   machines by addresses and cables.
 //! * `control_plane` and `node` are what runs on the two kinds of machine; [`kubectl`] talks to it.
 //! * [`cluster`] puts a whole one up, makes it fail, and takes it down again.
+//! * [`nats`] runs nats-server processes on loopback, without any Kubernetes.
 //!
 //! `main.rs` and `cli` wire these together; nothing else knows the command line.
 
@@ -29,6 +30,7 @@ pub mod image;
 pub mod kubectl;
 mod machine;
 mod name;
+pub mod nats;
 mod network;
 mod node;
 pub mod prepare;
