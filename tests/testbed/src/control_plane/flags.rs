@@ -73,6 +73,8 @@ pub(super) fn local_path(helper_image: &str) -> Vec<String> {
         ("config", &format!("/var/{LOCAL_PATH_CONFIG}")),
         ("helper-pod-file", &format!("/var/{LOCAL_PATH_HELPER}")),
         ("helper-image", helper_image),
+        // It runs outside the cluster and has no account of its own; its helpers need no rights.
+        ("service-account-name", "default"),
     ]));
     all
 }
