@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File, TryLockError},
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -88,6 +89,20 @@ impl Cache {
         fs::create_dir_all(&path).map_err(CacheError::at(&path))?;
         Ok(path)
     }
+
+    /// What the whole cache takes on disk, in MiB.
+    #[must_use]
+    pub fn size_mib(&self) -> u64 {
+        blocks(&self.root) * 512 / (1024 * 1024)
+    }
+}
+
+/// The disk blocks of 512 bytes that a file or folder takes. What cannot be read, or goes while we
+/// look, takes none.
+fn blocks(path: &Path) -> u64 {
+    let Ok(found) = fs::symlink_metadata(path) else { return 0 };
+    let inside = fs::read_dir(path).into_iter().flatten().flatten();
+    found.blocks() + inside.map(|entry| blocks(&entry.path())).sum::<u64>()
 }
 
 /// The XDG base directory rule: a relative path in the variable is ignored.

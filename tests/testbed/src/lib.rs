@@ -13,11 +13,13 @@
 //! * `machine` is a set of namespaces with a first process, a disk and a cgroup; `network` connects
 //!   machines by addresses and cables.
 //! * `control_plane` and `node` are what runs on the two kinds of machine; [`kubectl`] talks to it.
-//! * [`cluster`] puts a whole one up, makes it fail, and takes it down again.
+//! * [`cluster`] puts a whole one up, makes it fail, and takes it down again; [`bench`] measures
+//!   that.
 //! * [`nats`] runs nats-server processes on loopback, without any Kubernetes.
 //!
 //! `main.rs` and `cli` wire these together; nothing else knows the command line.
 
+pub mod bench;
 pub mod cache;
 pub mod cluster;
 mod command;

@@ -4,16 +4,18 @@
 //! Exit codes: 0 done, 1 not done (one sentence on stderr says why), 2 wrong usage; `kubectl` has
 //! kubectl's own.
 
+mod figures;
+mod images;
 mod nodes;
 mod show;
 
 use std::error::Error;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use testbed::cache::Cache;
+use testbed::doctor::{self, Facts};
 use testbed::prepare::{self, Prepared};
 use testbed::progress::Progress;
 use testbed::tools::Tools;
@@ -52,14 +54,18 @@ enum Command {
     Kubeconfig(Which),
     /// Run kubectl on a cluster
     Kubectl(KubectlArgs),
-    /// Images on the nodes
+    /// Build images, and put them on the nodes
     #[command(subcommand)]
-    Image(ImageCommand),
+    Image(images::ImageCommand),
     /// Make a node fail, and make it well again
     #[command(subcommand)]
     Node(nodes::NodeCommand),
     /// Print the log of a component, such as kube-apiserver or node1/kubelet
     Logs(LogArgs),
+    /// Say whether this machine is fit for a cluster, and what it lacks
+    Doctor(show::OutputArgs),
+    /// Measure what a cluster costs in time, memory and disk
+    Bench(figures::BenchArgs),
 }
 
 /// Which cluster.
@@ -112,18 +118,6 @@ struct KubectlArgs {
     args: Vec<String>,
 }
 
-#[derive(Subcommand)]
-enum ImageCommand {
-    /// Put the images of a tar archive on every node that is on
-    Load {
-        #[command(flatten)]
-        which: Which,
-        /// The archives
-        #[arg(required = true)]
-        archives: Vec<PathBuf>,
-    },
-}
-
 #[derive(Args)]
 struct LogArgs {
     #[command(flatten)]
@@ -150,13 +144,11 @@ pub fn run(cli: Cli) -> Outcome {
             // Becomes kubectl: its terminal, its signals and its exit code are the caller's.
             Err(attach(&args.which)?.kubectl().command().args(args.args).exec().into())
         }
-        Command::Image(ImageCommand::Load { which, archives }) => {
-            let cluster = attach(&which)?;
-            archives.iter().try_for_each(|archive| cluster.load_image(archive))?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Image(command) => images::run(command),
         Command::Node(command) => nodes::run(command),
         Command::Logs(args) => print_file(&attach(&args.which)?.log_path(&args.component)?),
+        Command::Doctor(output) => doctor(&output),
+        Command::Bench(args) => figures::run(&args),
     }
 }
 
@@ -170,6 +162,14 @@ fn up(args: UpArgs) -> Outcome {
 
 fn prepared() -> Result<Prepared, Box<dyn Error>> {
     Ok(prepare::prepare(&Cache::of_this_user()?, &Progress::stderr())?)
+}
+
+/// Exits by 1 when a person must act.
+fn doctor(output: &show::OutputArgs) -> Outcome {
+    let findings = doctor::judge(&Facts::gather(&Cache::of_this_user()?)?);
+    show::findings(&findings, output)?;
+    let fit = !findings.iter().any(|finding| finding.verdict.is_wrong());
+    Ok(if fit { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The running cluster. Its tools are there: it runs by them.

@@ -4,7 +4,9 @@ use std::io::{self, Write};
 
 use clap::{Args, ValueEnum};
 use comfy_table::{Table, presets};
+use testbed::bench::{Figures, Spread};
 use testbed::cluster::{ClusterStatus, DaemonStatus, NodeStatus, Power};
+use testbed::doctor::Finding;
 
 #[derive(Args)]
 pub(super) struct OutputArgs {
@@ -45,6 +47,48 @@ pub(super) fn nodes(nodes: &[NodeStatus], args: &OutputArgs) -> io::Result<()> {
             }
             writeln!(out, "{table}")
         }
+    }
+}
+
+pub(super) fn findings(findings: &[Finding], args: &OutputArgs) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match args.output {
+        Output::Json => json(&mut out, findings),
+        Output::Table => {
+            let mut table = table(&["WHAT", "VERDICT", "WHY"]);
+            for Finding { subject, verdict } in findings {
+                table.add_row([subject, verdict.word(), verdict.text()]);
+            }
+            writeln!(out, "{table}")
+        }
+    }
+}
+
+pub(super) fn figures(figures: &Figures, args: &OutputArgs) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match args.output {
+        Output::Json => json(&mut out, figures),
+        Output::Table => {
+            let mut table = table(&["FIGURE", "LEAST", "MEDIAN", "GREATEST", "UNIT"]);
+            for build in &figures.builds {
+                spread(&mut table, &format!("build {}", build.tool), &[build.seconds], "s");
+            }
+            let builds: f64 = figures.builds.iter().map(|build| build.seconds).sum();
+            spread(&mut table, "build of all tools", &[builds], "s");
+            spread(&mut table, "up, new disks", &figures.up_new, "s");
+            spread(&mut table, "up, kept disks", &figures.up_again, "s");
+            spread(&mut table, "down", &figures.down, "s");
+            spread(&mut table, "memory without pods", &figures.memory_mib, "MiB");
+            spread(&mut table, "cache on disk", &[figures.cache_mib], "MiB");
+            writeln!(out, "{table}")
+        }
+    }
+}
+
+fn spread(table: &mut Table, what: &str, figures: &[f64], unit: &str) {
+    if let Some(Spread { least, median, greatest }) = Spread::of(figures) {
+        let figure = |value: f64| format!("{value:.1}");
+        table.add_row([what, &figure(least), &figure(median), &figure(greatest), unit]);
     }
 }
 

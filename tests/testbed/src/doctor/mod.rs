@@ -5,6 +5,8 @@ mod facts;
 
 use std::fmt;
 
+use serde::Serialize;
+
 pub use self::facts::{Facts, Go};
 use crate::tools::{GoVersion, Tool};
 
@@ -18,18 +20,21 @@ const BUILD_MEMORY_MIB: u64 = 4_096;
 const CLUSTER_ROOM_MIB: u64 = 2_048;
 
 /// What was found out about one thing that a cluster needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// What was looked at, for example "memory".
     pub subject: &'static str,
     /// How it is.
+    #[serde(flatten)]
     pub verdict: Verdict,
 }
 
 /// How something is, with a sentence about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", content = "text", rename_all = "lowercase")]
 pub enum Verdict {
     /// As it should be.
+    #[serde(rename = "ok")]
     Fine(String),
     /// Not there yet, and brought by the next `up`.
     Comes(String),
