@@ -7,10 +7,14 @@
 //!   Kubernetes.
 //! * [`jetstream`] is the hands towards NATS: connections and bucket calls. It knows neither
 //!   Kubernetes nor the domain.
+//! * `migration` moves an old SQLite file into the buckets, once. It exists with the feature
+//!   `service`.
 //! * [`runtime`] is the floor both programs stand on.
 //!
 //! The programs in `src/bin` only wire these together.
 
 pub mod jetstream;
 pub mod membership;
+#[cfg(feature = "service")]
+pub mod migration;
 pub mod runtime;

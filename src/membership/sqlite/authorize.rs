@@ -3,6 +3,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::fence::{self, FenceState};
 use super::{members, rooms, users};
 use crate::membership::authorize::{
     Admit, AuthorizeRequest, Decision, Deny, DenyReason, Evidence, Place, Proof, judge,
@@ -25,6 +26,9 @@ pub(super) fn decide(
     request: &AuthorizeRequest,
 ) -> StoreResult<Decision> {
     let txn = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+    if fence::state(&txn)? == Some(FenceState::Done) {
+        return Ok(Decision::deny(DenyReason::Moved, None));
+    }
     let evidence = Evidence {
         user: users::find(&txn, &request.user)?,
         place: match &request.room {

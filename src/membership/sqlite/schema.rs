@@ -5,12 +5,30 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
 
 /// Marks a file as ours in SQLite's header: "UMbr" in ASCII, from Unibus membership.
-pub(super) const APPLICATION_ID: i32 = 0x554D_6272;
+pub const APPLICATION_ID: i32 = 0x554D_6272;
 
 /// What each schema version adds to the one before it. The version in force is SQLite's
 /// `user_version`: it lies in the file's header, can be read before any table is trusted, and
 /// changes in the same transaction as the tables.
 const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+
+/// The newest schema version.
+pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// What SQLite lists of a file of the newest schema: for each object its type, its name, its table
+/// and its statement (empty for an index that a constraint made).
+///
+/// # Errors
+/// Those of SQLite.
+pub fn schema_objects() -> StoreResult<Vec<[String; 4]>> {
+    let mut connection = Connection::open_in_memory()?;
+    migrate(&mut connection)?;
+    let mut statement =
+        connection.prepare("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema")?;
+    let objects =
+        statement.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))?;
+    Ok(objects.collect::<Result<_, _>>()?)
+}
 
 /// What a file is, by its header and its list of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::error::{commit_failed, late};
+use super::fence;
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
 use crate::membership::ids::MutationId;
 use crate::membership::records::{Origin, Revision, UnixMillis};
@@ -27,6 +28,7 @@ pub(super) fn write<T>(
         StoreError::new(ErrorKind::Unavailable, "the system has no random bytes").caused_by(error)
     })?;
     let txn = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    fence::check(&txn)?;
     let before: i64 = txn.query_row("SELECT revision FROM control", [], |row| row.get(0))?;
     let next = before.saturating_add(1);
     let revision = Revision(next.unsigned_abs());

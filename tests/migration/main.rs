@@ -1,0 +1,15 @@
+//! The move of a SQLite file into the buckets, on real files and real servers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what must be; clippy's own exception reaches no helper functions"
+)]
+
+mod fence;
+mod fuzz;
+mod odd_files;
+mod odd_rows;
+mod preparing;
+mod sources;
