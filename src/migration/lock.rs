@@ -62,15 +62,19 @@ impl Lock {
         fence::state(&self.connection).map_err(explain)
     }
 
-    /// Puts the fence up, unless it is up, and lets go of the lock: from here on the fence holds.
+    /// Puts up what is not up of the fence, and lets go of the lock: from here on the fence holds.
     ///
     /// # Errors
     /// `SourceBusy` when readers of a file without a write-ahead log do not end in time.
     pub fn raise(self, schema: &Schema) -> Outcome<Fenced> {
-        if self.fence()?.is_none() {
-            for sql in fence::statements(&schema.tables) {
+        let state = self.fence()?;
+        let there = schema::list(&self.connection)?;
+        for sql in fence::statements(&schema.tables) {
+            if !there.iter().any(|object| object.sql == sql) {
                 self.connection.execute_batch(&sql).map_err(explain)?;
             }
+        }
+        if state.is_none() {
             self.say(FenceState::Raised)?;
         }
         let list = schema::list(&self.connection)?;
@@ -199,7 +203,7 @@ impl Drop for ScopedLock<'_> {
 /// Takes the fence's triggers and its table out of a file.
 pub(super) fn remove(connection: &Connection, tables: &[String]) -> rusqlite::Result<()> {
     for (trigger, _) in fence::triggers(tables) {
-        connection.execute_batch(&format!("DROP TRIGGER {}", fence::quoted(&trigger)))?;
+        connection.execute_batch(&format!("DROP TRIGGER IF EXISTS {}", fence::quoted(&trigger)))?;
     }
     connection.execute_batch(&format!("DROP TABLE {}", fence::TABLE))
 }

@@ -206,6 +206,16 @@ impl Staging {
             .map_err(failed)
     }
 
+    /// Whether there is this very record; `None` when there is none of its key.
+    ///
+    /// # Errors
+    /// As [`Staging::in_folder`].
+    pub fn is_equal(&self, record: &Record, line: &[u8]) -> Outcome<Option<bool>> {
+        let (_, a, b, epoch) = key_of(record);
+        let found = self.line(record.table(), &a, &b, epoch)?;
+        Ok(found.map(|found| found[..] == *line))
+    }
+
     /// The owners that are no member of their room: an old program may have taken that for granted.
     ///
     /// # Errors

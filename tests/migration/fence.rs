@@ -143,6 +143,18 @@ fn what_was_changed_behind_the_fence_is_noticed() {
 }
 
 #[test]
+fn a_fence_with_holes_is_mended() {
+    let source = Source::legacy();
+    drop(raise(&source));
+    source.execute("DROP TRIGGER _unibus_fence_insert_users; CREATE TABLE more (x)");
+    drop(raise(&source));
+    assert_bound(&source.connect());
+    assert!(source.connect().execute_batch("INSERT INTO more VALUES (1)").is_err());
+    assert_eq!(take(&source).lift().unwrap(), Lifted::Lifted);
+    source.execute("INSERT INTO more VALUES (1)");
+}
+
+#[test]
 fn a_trigger_taken_away_and_put_back_is_noticed() {
     let source = Source::legacy();
     let fenced = raise(&source);

@@ -9,7 +9,9 @@
 
 mod fence;
 mod fuzz;
+mod moving;
 mod odd_files;
 mod odd_rows;
 mod preparing;
+mod shelf;
 mod sources;
