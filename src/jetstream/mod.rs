@@ -1,1 +1,14 @@
 //! The hands towards NATS JetStream. No Kubernetes and nothing of the membership domain in here.
+//!
+//! * [`connect`] is the one place where connection options are made.
+//! * [`link`] keeps a connection that can be given up, and replaced, when it no longer answers.
+//! * [`transport`] is what everything else asks through: one request, one answer, in time.
+//! * [`api`] is JetStream's own calls and errors, [`message`] a stored message.
+//! * [`bucket`] makes, raises and looks at key-value buckets, by short attempts within a budget.
+
+pub mod api;
+pub mod bucket;
+pub mod connect;
+pub mod link;
+pub mod message;
+pub mod transport;

@@ -1,0 +1,182 @@
+//! A connection that can be given up. The client library keeps what it could not send and sends it
+//! by itself once it is connected again, long after the caller was told that the outcome is
+//! unknown; and it holds on to a frozen server for half a minute. So a connection here is retired
+//! when a write's outcome is unknown or when it has been silent for too long, and a new one is
+//! made. A retired connection never comes back, and its unsent requests go with it.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use async_nats::client::RequestErrorKind;
+use async_nats::connection::State;
+use async_nats::{Client, RequestError};
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::{sleep, timeout_at};
+
+use super::connect::NatsOptions;
+use super::transport::{Request, Silence, Transport};
+
+/// A connection that has answered nothing for this long, with requests open, is given up.
+const SILENT_TOO_LONG: Duration = Duration::from_secs(2);
+
+/// The client library remembers each unanswered request for good; at so many the connection is
+/// given up, which bounds that memory.
+const UNANSWERED_MAX: u32 = 1024;
+
+/// How often it is looked whether a lost connection is back.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Requests over one connection that is made when needed and replaced when it fails.
+pub struct Link {
+    options: NatsOptions,
+    current: RwLock<Option<Arc<Connection>>>,
+    /// Held by whoever is making a connection, so that only one is made.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+struct Connection {
+    client: Client,
+    retired: Arc<AtomicBool>,
+    unanswered: AtomicU32,
+    began: Instant,
+    /// Milliseconds from `began` to the last answer.
+    heard: AtomicU64,
+}
+
+impl Connection {
+    fn silent_for(&self) -> Duration {
+        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        self.began.elapsed().saturating_sub(heard)
+    }
+
+    fn hear(&self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(now, Ordering::Relaxed);
+    }
+
+    fn is_hopeless(&self) -> bool {
+        self.silent_for() > SILENT_TOO_LONG
+            || self.unanswered.load(Ordering::Relaxed) > UNANSWERED_MAX
+    }
+}
+
+impl Link {
+    /// A link that connects with the first request.
+    #[must_use]
+    pub fn new(options: NatsOptions) -> Self {
+        Self { options, current: RwLock::new(None), connecting: tokio::sync::Mutex::new(()) }
+    }
+
+    fn current(&self) -> Option<Arc<Connection>> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn connection(&self, until: Instant) -> Result<Arc<Connection>, Silence> {
+        if let Some(connection) = self.current() {
+            return Ok(connection);
+        }
+        let _making = in_time(until, self.connecting.lock()).await?;
+        if let Some(connection) = self.current() {
+            return Ok(connection);
+        }
+        let retired = Arc::new(AtomicBool::new(false));
+        let connect = self.options.connect_until(Arc::clone(&retired));
+        let client =
+            in_time(until, connect).await?.map_err(|error| Silence::NotSent(error.to_string()))?;
+        let connection = Arc::new(Connection {
+            client,
+            retired,
+            unanswered: AtomicU32::new(0),
+            began: Instant::now(),
+            heard: AtomicU64::new(0),
+        });
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    /// Gives up this connection, unless another one has taken its place.
+    fn give_up(&self, hopeless: &Arc<Connection>) {
+        hopeless.retired.store(true, Ordering::Release);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, hopeless)) {
+            *current = None;
+        }
+    }
+
+    /// Keeps a request out of a client that is not connected: it would wait in there and be sent
+    /// late.
+    async fn connected(&self, connection: &Connection, until: Instant) -> Result<(), Silence> {
+        while connection.client.connection_state() != State::Connected {
+            if Instant::now() >= until {
+                return Err(Silence::NotSent("the connection was lost".to_owned()));
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Transport for Link {
+    async fn request(&self, request: Request, within: Duration) -> Result<Bytes, Silence> {
+        let until = Instant::now() + within;
+        let connection = self.connection(until).await?;
+        if let Err(lost) = self.connected(&connection, until).await {
+            self.give_up(&connection);
+            return Err(lost);
+        }
+        let asked = async_nats::Request::new().payload(request.payload).timeout(None);
+        let asked = if request.headers.is_empty() { asked } else { asked.headers(request.headers) };
+        let answer = connection.client.send_request(request.subject, asked);
+        match timeout_at(until.into(), answer).await {
+            Ok(Ok(message)) => {
+                connection.hear();
+                Ok(message.payload)
+            }
+            Ok(Err(error)) => Err(self.explain(&error, &connection)),
+            Err(_) => {
+                connection.unanswered.fetch_add(1, Ordering::Relaxed);
+                if connection.is_hopeless() {
+                    self.give_up(&connection);
+                }
+                Err(Silence::NoAnswer)
+            }
+        }
+    }
+
+    fn retire(&self) {
+        if let Some(connection) = self.current() {
+            self.give_up(&connection);
+        }
+    }
+}
+
+impl Link {
+    fn explain(&self, error: &RequestError, connection: &Arc<Connection>) -> Silence {
+        match error.kind() {
+            RequestErrorKind::NoResponders => {
+                connection.hear();
+                Silence::NoResponders
+            }
+            RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => {
+                Silence::NotSent(error.to_string())
+            }
+            RequestErrorKind::TimedOut => Silence::NoAnswer,
+            // The connection has ended for good, before or after the request was sent.
+            RequestErrorKind::Other => {
+                self.give_up(connection);
+                Silence::NoAnswer
+            }
+        }
+    }
+}
+
+async fn in_time<T>(until: Instant, work: impl Future<Output = T>) -> Result<T, Silence> {
+    timeout_at(until.into(), work)
+        .await
+        .map_err(|_| Silence::NotSent("no server took the connection in time".to_owned()))
+}
