@@ -125,7 +125,7 @@ pub struct Condition<'a> {
 }
 
 impl Condition<'_> {
-    fn write(self, headers: &mut HeaderMap) {
+    pub(super) fn write(self, headers: &mut HeaderMap) {
         if let Some(sequence) = self.subject_at {
             headers.insert(EXPECTED_SUBJECT_SEQUENCE, sequence.to_string());
         }
@@ -167,6 +167,28 @@ pub async fn publish(
         return Err(CallError::Rubbish("an acknowledgement of no new message"));
     }
     Ok(answer.seq)
+}
+
+/// What the server says at the end of a batch of so many messages: the sequence of the last one.
+pub(super) fn batch_acknowledged(
+    answer: &[u8],
+    stream: &str,
+    id: &str,
+    count: usize,
+) -> Result<u64, CallError> {
+    #[derive(Deserialize)]
+    struct Acknowledgement {
+        stream: String,
+        #[serde(default)]
+        seq: u64,
+        batch: String,
+        count: usize,
+    }
+    let done: Acknowledgement = understand(answer)?;
+    if done.stream != stream || done.batch != id || done.count != count || done.seq == 0 {
+        return Err(CallError::Rubbish("an acknowledgement of another batch"));
+    }
+    Ok(done.seq)
 }
 
 /// Which message of a stream is wanted.
@@ -368,16 +390,19 @@ async fn call<T: DeserializeOwned>(
     request: Request,
     within: Duration,
 ) -> Result<T, CallError> {
+    understand(&transport.request(request, within).await?)
+}
+
+fn understand<T: DeserializeOwned>(answer: &[u8]) -> Result<T, CallError> {
     #[derive(Deserialize)]
     struct Failure {
         error: Option<ApiError>,
     }
-    let answer = transport.request(request, within).await?;
-    let failure: Failure = serde_json::from_slice(&answer)
+    let failure: Failure = serde_json::from_slice(answer)
         .map_err(|_| CallError::Rubbish("no JSON of a known form"))?;
     match failure.error {
         Some(error) => Err(CallError::Refused(error)),
-        None => serde_json::from_slice(&answer)
+        None => serde_json::from_slice(answer)
             .map_err(|_| CallError::Rubbish("no JSON of the expected form")),
     }
 }

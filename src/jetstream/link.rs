@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::{sleep, timeout_at};
 
+use super::batch::OrderedTransport;
 use super::connect::NatsOptions;
 use super::transport::{Request, Silence, Transport};
 
@@ -124,28 +125,8 @@ impl Link {
 impl Transport for Link {
     async fn request(&self, request: Request, within: Duration) -> Result<Bytes, Silence> {
         let until = Instant::now() + within;
-        let connection = self.connection(until).await?;
-        if let Err(lost) = self.connected(&connection, until).await {
-            self.give_up(&connection);
-            return Err(lost);
-        }
-        let asked = async_nats::Request::new().payload(request.payload).timeout(None);
-        let asked = if request.headers.is_empty() { asked } else { asked.headers(request.headers) };
-        let answer = connection.client.send_request(request.subject, asked);
-        match timeout_at(until.into(), answer).await {
-            Ok(Ok(message)) => {
-                connection.hear();
-                Ok(message.payload)
-            }
-            Ok(Err(error)) => Err(self.explain(&error, &connection)),
-            Err(_) => {
-                connection.unanswered.fetch_add(1, Ordering::Relaxed);
-                if connection.is_hopeless() {
-                    self.give_up(&connection);
-                }
-                Err(Silence::NoAnswer)
-            }
-        }
+        let connection = self.ready(until).await?;
+        self.ask(&connection, request, until).await
     }
 
     fn retire(&self) {
@@ -155,7 +136,67 @@ impl Transport for Link {
     }
 }
 
+#[async_trait]
+impl OrderedTransport for Link {
+    async fn request_after(
+        &self,
+        before: Vec<Request>,
+        last: Request,
+        within: Duration,
+    ) -> Result<Bytes, Silence> {
+        let until = Instant::now() + within;
+        let connection = self.ready(until).await?;
+        for request in before {
+            let Request { subject, headers, payload } = request;
+            let sent = connection.client.publish_with_headers(subject, headers, payload);
+            if !timeout_at(until.into(), sent).await.is_ok_and(|sent| sent.is_ok()) {
+                // The last message is not sent, so the others come to nothing.
+                self.give_up(&connection);
+                return Err(Silence::NotSent("the connection took no more messages".to_owned()));
+            }
+        }
+        self.ask(&connection, last, until).await
+    }
+}
+
 impl Link {
+    /// A connection that takes requests now.
+    async fn ready(&self, until: Instant) -> Result<Arc<Connection>, Silence> {
+        let connection = self.connection(until).await?;
+        match self.connected(&connection, until).await {
+            Ok(()) => Ok(connection),
+            Err(lost) => {
+                self.give_up(&connection);
+                Err(lost)
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        connection: &Arc<Connection>,
+        request: Request,
+        until: Instant,
+    ) -> Result<Bytes, Silence> {
+        let asked = async_nats::Request::new().payload(request.payload).timeout(None);
+        let asked = if request.headers.is_empty() { asked } else { asked.headers(request.headers) };
+        let answer = connection.client.send_request(request.subject, asked);
+        match timeout_at(until.into(), answer).await {
+            Ok(Ok(message)) => {
+                connection.hear();
+                Ok(message.payload)
+            }
+            Ok(Err(error)) => Err(self.explain(&error, connection)),
+            Err(_) => {
+                connection.unanswered.fetch_add(1, Ordering::Relaxed);
+                if connection.is_hopeless() {
+                    self.give_up(connection);
+                }
+                Err(Silence::NoAnswer)
+            }
+        }
+    }
+
     fn explain(&self, error: &RequestError, connection: &Arc<Connection>) -> Silence {
         match error.kind() {
             RequestErrorKind::NoResponders => {
