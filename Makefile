@@ -36,8 +36,9 @@ demo-down: ## Remove all of the demo
 	$(TESTBED) down --name $(DEMO) --purge
 
 .PHONY: bench
-bench: preflight prepare ## Print the test bed's figures
+bench: preflight prepare ## Print the figures of the test bed and of a migration
 	$(TESTBED) bench
+	cargo test --locked --test migration figures_of -- --ignored --nocapture --test-threads 1
 
 .PHONY: deny
 deny: ## Licences, bans and advisories of the dependencies (cargo-deny needed)

@@ -167,8 +167,8 @@ mod tests {
     #[tokio::test]
     async fn a_batch_is_never_empty_and_never_too_large() {
         let mut batch = Batch::new();
-        let nothing = batch.clone().publish(&Notes::default(), "KV_U", Duration::from_secs(1));
-        assert!(nothing.await.is_err());
+        let notes = Notes::default();
+        assert!(batch.clone().publish(&notes, "KV_U", Duration::from_secs(1)).await.is_err());
         while !batch.is_full() {
             batch.push(message(), Condition::default()).unwrap();
         }
