@@ -9,10 +9,16 @@
 //!   Kubernetes nor the domain.
 //! * `migration` moves an old SQLite file into the buckets, once. It exists with the feature
 //!   `service`.
+//! * `api` is the words of the Kubernetes resource and `cluster` the pure decisions about it. They
+//!   exist with the feature `operator`.
 //! * [`runtime`] is the floor both programs stand on.
 //!
 //! The programs in `src/bin` only wire these together.
 
+#[cfg(feature = "operator")]
+pub mod api;
+#[cfg(feature = "operator")]
+pub mod cluster;
 pub mod jetstream;
 pub mod membership;
 #[cfg(feature = "service")]

@@ -1,8 +1,9 @@
 //! The Kubernetes operator: wiring only.
 
-use std::io;
+use std::io::{self, Write};
 
 use clap::{Parser, Subcommand};
+use membership_operator::api::crd::crd;
 use membership_operator::runtime::version::{Version, VersionArgs};
 
 /// Runs a replicated membership cluster from one MembershipCluster resource
@@ -11,7 +12,8 @@ use membership_operator::runtime::version::{Version, VersionArgs};
     name = "membership-operator",
     version,
     arg_required_else_help = true,
-    before_help = "Examples:\n  membership-operator version -o json"
+    before_help = "Examples:\n  membership-operator crd | kubectl apply --server-side -f -\n  \
+                   membership-operator version -o json"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -20,14 +22,22 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Print the custom resource definition as YAML, as `crds/` holds it
+    Crd,
     /// Print the version
     Version(VersionArgs),
 }
 
 fn main() -> io::Result<()> {
     match Cli::parse().command {
+        Command::Crd => print_crd(io::stdout().lock()),
         Command::Version(args) => {
             Version::of("membership-operator").print(args.output, io::stdout().lock())
         }
     }
+}
+
+fn print_crd(mut out: impl Write) -> io::Result<()> {
+    let yaml = serde_saphyr::to_string(&crd()).map_err(io::Error::other)?;
+    out.write_all(yaml.as_bytes())
 }

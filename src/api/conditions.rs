@@ -1,0 +1,240 @@
+//! Condition types and reasons as closed sets, and how a new look merges into the old conditions.
+//!
+//! Reasons are an interface: alerts, scripts and GitOps health checks match on them. What they
+//! follow from is decided in [`cluster::status`](crate::cluster::status).
+
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+
+/// Every condition of a MembershipCluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConditionType {
+    /// Quorum, every bucket led and equal at its wanted replicas.
+    Ready,
+    /// Abnormal when true: something is missing or behind, while Ready can still be true.
+    Degraded,
+    /// Abnormal when true: work goes on.
+    Reconciling,
+    /// Abnormal when true: a person must mend something.
+    Stalled,
+    /// All wanted server pods are ready.
+    ServersReady,
+    /// One meta leader, named by every server, with every peer current for the settle time.
+    MetaLeaderSettled,
+    /// Every bucket exists at its wanted replicas with equal data.
+    BucketsReady,
+}
+
+impl ConditionType {
+    /// Every type, in the order in which they are written.
+    pub const ALL: [Self; 7] = [
+        Self::Ready,
+        Self::Degraded,
+        Self::Reconciling,
+        Self::Stalled,
+        Self::ServersReady,
+        Self::MetaLeaderSettled,
+        Self::BucketsReady,
+    ];
+}
+
+impl fmt::Display for ConditionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Why a condition has its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// All is as wanted.
+    AsExpected,
+    /// Everything that was wanted is done.
+    ReconcileComplete,
+    /// Children are being written.
+    Applying,
+    /// `spec.suspend` is set.
+    Suspended,
+    /// The resource is being deleted.
+    Deleting,
+    /// Children of a deleted resource of the same name have not gone yet.
+    OldChildrenGoing,
+    /// Server pods are not ready.
+    ServersNotReady,
+    /// Fewer than a majority of the servers are there.
+    QuorumLost,
+    /// NATS did not answer, so nothing is known.
+    NatsUnreachable,
+    /// There is no agreed meta leader.
+    NoMetaLeader,
+    /// The meta leader is not yet the same, with every peer current, for the settle time.
+    Settling,
+    /// The meta leader has settled.
+    Settled,
+    /// One server without a meta group answers for JetStream.
+    Standalone,
+    /// The first start has taken longer than `bootstrap.timeout`.
+    BootstrapTimeout,
+    /// Buckets are being created.
+    CreatingBuckets,
+    /// Buckets are being raised to their wanted replicas.
+    RaisingReplicas,
+    /// Replicas of a bucket are catching up.
+    ReplicasSyncing,
+    /// A bucket has no leader.
+    BucketWithoutLeader,
+    /// Replicas of a bucket differ although none is behind.
+    Diverged,
+    /// A bucket that once held data is gone.
+    BucketLost,
+    /// Servers restart one at a time to take up a change.
+    RollingRestart,
+    /// Servers take up a changed configuration without a restart.
+    Reloading,
+    /// The spec cannot be acted on.
+    InvalidSpec,
+    /// An object with a name of ours belongs to someone else.
+    NameTaken,
+    /// Claims or buckets belong to another cluster.
+    ForeignData,
+    /// Fewer retained claims than a quorum are left.
+    QuorumAtRisk,
+    /// The API server refused a write for good.
+    ApplyRefused,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A condition's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truth {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// Nobody could look.
+    Unknown,
+}
+
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
+}
+
+impl fmt::Display for Truth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What one look found about one condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which condition.
+    pub kind: ConditionType,
+    /// Its status.
+    pub truth: Truth,
+    /// Why.
+    pub reason: Reason,
+    /// One short sentence for people.
+    pub message: String,
+}
+
+impl Finding {
+    /// A finding from its parts.
+    pub fn new(
+        kind: ConditionType,
+        truth: impl Into<Truth>,
+        reason: Reason,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { kind, truth: truth.into(), reason, message: message.into() }
+    }
+}
+
+/// The conditions after a look: each finding with the generation it speaks of, and with the old
+/// transition time where the status did not move. Types that are not found again are dropped.
+#[must_use]
+pub fn merge(
+    old: &[Condition],
+    findings: Vec<Finding>,
+    generation: i64,
+    now: Timestamp,
+) -> Vec<Condition> {
+    findings
+        .into_iter()
+        .map(|finding| {
+            let kind = finding.kind.to_string();
+            let status = finding.truth.to_string();
+            let since = old
+                .iter()
+                .find(|condition| condition.type_ == kind && condition.status == status)
+                .map_or_else(
+                    || whole_seconds(now),
+                    |condition| condition.last_transition_time.clone(),
+                );
+            Condition {
+                last_transition_time: since,
+                message: finding.message,
+                observed_generation: Some(generation),
+                reason: finding.reason.to_string(),
+                status,
+                type_: kind,
+            }
+        })
+        .collect()
+}
+
+/// Kubernetes writes times in whole seconds; more would differ after the first read.
+#[must_use]
+pub fn whole_seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
+
+/// The condition of a type, if it was written.
+#[must_use]
+pub fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
+    let kind = kind.to_string();
+    conditions.iter().find(|condition| condition.type_ == kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn ready(truth: Truth, reason: Reason) -> Vec<Finding> {
+        vec![Finding::new(ConditionType::Ready, truth, reason, "words")]
+    }
+
+    #[test]
+    fn the_transition_time_moves_only_with_the_status() {
+        let first = merge(&[], ready(Truth::False, Reason::Settling), 1, at(10));
+        let second = merge(&first, ready(Truth::False, Reason::RaisingReplicas), 2, at(20));
+        let third = merge(&second, ready(Truth::True, Reason::AsExpected), 2, at(30));
+        let times = [&first, &second, &third].map(|c| c[0].last_transition_time.0.as_second());
+        assert_eq!(times, [10, 10, 30]);
+        assert_eq!(second[0].observed_generation, Some(2));
+        assert_eq!(second[0].reason, "RaisingReplicas");
+    }
+
+    #[test]
+    fn an_unknown_is_a_status_of_its_own() {
+        let first = merge(&[], ready(Truth::True, Reason::AsExpected), 1, at(10));
+        let second = merge(&first, ready(Truth::Unknown, Reason::NatsUnreachable), 1, at(20));
+        assert_eq!(
+            (second[0].status.as_str(), second[0].last_transition_time.0),
+            ("Unknown", at(20))
+        );
+    }
+}

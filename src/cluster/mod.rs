@@ -1,0 +1,11 @@
+//! Thought: every decision about a cluster, as pure functions of data.
+//!
+//! * [`validate`] turns a spec into what is wanted, [`names`] names its children and [`build`]
+//!   makes them.
+//!
+//! No client, no async, no clock and no randomness may enter: time and random values are passed
+//! in, so that each decision can be tested as a table.
+
+pub mod build;
+pub mod names;
+pub mod validate;

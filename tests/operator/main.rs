@@ -1,0 +1,9 @@
+//! The operator without a Kubernetes cluster: its CRD, its walls, its manifests and its plans.
+
+#![allow(clippy::unwrap_used, reason = "a helper that meets the impossible fails its test")]
+
+mod architecture;
+mod crd;
+mod fixture;
+mod manifests;
+mod nats_config;

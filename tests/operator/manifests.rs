@@ -1,0 +1,62 @@
+//! One snapshot for each child object and each interesting spec.
+
+use membership_operator::cluster::build::{Resources, build, build_secret};
+use membership_operator::cluster::names::Role;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::fixture::{cluster, facts, production};
+
+fn yaml(object: &impl Serialize) -> String {
+    serde_saphyr::to_string(object).unwrap()
+}
+
+fn snapshot(spec_name: &str, spec: &Value) {
+    let Resources { config_map, headless, client, disruption_budget, stateful_set } =
+        build(&cluster(spec), &facts());
+    for (child, text) in [
+        ("config-map", config_map.data.unwrap().remove("nats.conf").unwrap()),
+        ("headless-service", yaml(&headless)),
+        ("client-service", yaml(&client)),
+        ("pod-disruption-budget", yaml(&disruption_budget)),
+        ("stateful-set", yaml(&stateful_set)),
+    ] {
+        insta::assert_snapshot!(format!("{spec_name}-{child}"), text);
+    }
+}
+
+#[test]
+fn the_children_of_the_default_cluster() {
+    snapshot("default", &json!({}));
+}
+
+#[test]
+fn the_children_of_a_standalone_server() {
+    snapshot("standalone", &json!({"replicas": 1}));
+}
+
+#[test]
+fn the_children_of_a_cluster_with_every_option() {
+    snapshot("production", &production());
+}
+
+#[test]
+fn the_secret_of_a_role() {
+    let secret = build_secret(&cluster(&json!({})), Role::System, "0123", "SUseed", "Upublic");
+    insta::assert_snapshot!("system-secret", yaml(&secret));
+}
+
+#[test]
+fn switching_debug_changes_no_pod() {
+    let set = |debug| build(&cluster(&json!({"nats": {"debug": debug}})), &facts()).stateful_set;
+    assert_eq!(set(true), set(false));
+}
+
+#[test]
+fn everything_else_in_the_configuration_restarts_servers() {
+    let template =
+        |spec: &Value, facts| build(&cluster(spec), facts).stateful_set.spec.unwrap().template;
+    let mut rotated = facts();
+    rotated.keys.membershipd = rotated.keys.migration.clone();
+    assert_ne!(template(&json!({}), &facts()), template(&json!({}), &rotated));
+}
