@@ -7,6 +7,7 @@ use membership_operator::migration::prepare::prepare;
 use membership_operator::migration::watch::Nobody;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::memory::peak_kib;
 use crate::sources::Source;
 
 /// Files a round; `TEST_ROUNDS` rounds.
@@ -69,12 +70,6 @@ fn thread_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
-fn peak_memory_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 fn rounds() -> u64 {
     std::env::var("TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1)
 }
@@ -99,7 +94,7 @@ async fn a_file_changed_at_random_neither_crashes_nor_hangs_nor_fills_the_memory
         let took = thread_time() - before;
         assert!(took < TIME_MAX, "seed {seed} took {took:?}");
     }
-    let peak = peak_memory_kib();
+    let peak = peak_kib();
     assert!(peak < MEMORY_MAX_KIB, "{peak} KiB");
     // Both must happen, or the changes are too mild or too wild to find anything.
     assert!(moved > 0 && refused > moved, "{moved} moved, {refused} refused");

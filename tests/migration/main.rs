@@ -10,9 +10,11 @@
 mod batches;
 mod fence;
 mod fuzz;
+mod memory;
 mod moving;
 mod odd_files;
 mod odd_rows;
 mod preparing;
+mod scale;
 mod shelf;
 mod sources;

@@ -14,6 +14,7 @@ use membership_operator::migration::copying::Budget;
 use membership_operator::migration::lock::Lock;
 use membership_operator::migration::marker::Phase;
 use membership_operator::migration::moving::{MoveOptions, State, Summary, run};
+use membership_operator::migration::prepare::{Backup, SourceOptions};
 use membership_operator::migration::target::Target;
 use membership_operator::migration::watch::{Nobody, Progress, Step, Watch};
 use membership_operator::migration::{Outcome, Reason};
@@ -26,14 +27,24 @@ const DIE_AFTER: &str = "MIGRATION_TEST_DIE_AFTER";
 const SOURCE: &str = "MIGRATION_TEST_SOURCE";
 
 fn options(source: &Source) -> MoveOptions {
-    MoveOptions {
-        source: source.options(),
-        mode: ImportMode::KeepNewer,
-        budget: Budget { call: Duration::from_secs(10), total: Duration::from_secs(10) },
-    }
+    options_for(&source.path)
 }
 
-fn shelf_path(source: &Path) -> std::path::PathBuf {
+/// What moves the file at this path, with its backups beside it.
+pub fn options_for(path: &Path) -> MoveOptions {
+    let source = SourceOptions {
+        path: path.to_owned(),
+        backup: Backup::In(path.with_file_name("backups")),
+        dry_run: false,
+        allow_empty: false,
+        patience: Duration::from_secs(10),
+    };
+    let budget = Budget { call: Duration::from_secs(10), total: Duration::from_secs(10) };
+    MoveOptions { source, mode: ImportMode::KeepNewer, budget }
+}
+
+/// Where the shelf of a source is.
+pub fn shelf_path(source: &Path) -> std::path::PathBuf {
     source.with_file_name("shelf.db")
 }
 
@@ -238,13 +249,8 @@ async fn the_process_that_is_killed() {
     let (Ok(after), Ok(path)) = (std::env::var(DIE_AFTER), std::env::var(SOURCE)) else {
         return;
     };
-    let home = Path::new(&path).parent().unwrap();
     let shelf = Shelf::at(&shelf_path(Path::new(&path))).await;
-    let mut options = options(&Source::new());
-    options.source.path = Path::new(&path).to_owned();
-    options.source.backup =
-        membership_operator::migration::prepare::Backup::In(home.join("backups"));
-    options.source.patience = Duration::from_secs(10);
+    let options = options_for(Path::new(&path));
     let watch = DiesAfter { steps: Cell::new(after.parse().unwrap()) };
     run(&options, &shelf, &watch).await.unwrap();
 }
