@@ -29,7 +29,7 @@ test-long: preflight lint prepare ## As test, with more rounds: for nights
 
 .PHONY: demo
 demo: preflight prepare ## Start three nodes and NATS on them; says what to try next
-	@TESTBED_NAME=$(DEMO) tests/testbed/demo.sh
+	@tests/testbed/demo.sh $(DEMO)
 
 .PHONY: demo-down
 demo-down: ## Remove all of the demo
