@@ -10,6 +10,8 @@
     reason = "a test says what must be; clippy's own exception reaches no helper functions"
 )]
 
+mod bootstrap;
+mod checker;
 mod contract;
 mod sqlite;
 mod words;
