@@ -49,6 +49,10 @@ pub(super) fn controller_manager() -> Vec<String> {
     all.extend(flags(&[
         ("service-account-private-key-file", "/var/config/sa.key"),
         ("root-ca-file", "/var/pki/apiserver.crt"),
+        // With the default of 20 calls a second its many controllers take 4 s to begin; the default
+        // service account, without which no pod can be made, waits for them.
+        ("kube-api-qps", "200"),
+        ("kube-api-burst", "400"),
         ("use-service-account-credentials", "true"),
         // Half of the default: tests of dead nodes wait for it.
         ("node-monitor-grace-period", "20s"),
