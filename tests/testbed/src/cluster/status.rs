@@ -91,9 +91,9 @@ pub(super) fn of(cluster: &Cluster) -> Result<ClusterStatus> {
     })
 }
 
-/// The daemons of a machine, without the processes that only hold it together.
+/// The daemons of a machine, without the processes that only hold it, or a pod, together.
 fn daemons(machine: &Machine) -> Vec<DaemonStatus> {
-    let helper = ["sh", "sleep", "unshare", "setsid", "nsenter"];
+    let helper = ["sh", "sleep", "unshare", "setsid", "nsenter", "containerd-shim-runc-v2", "runc"];
     let mut found: Vec<_> = machine
         .processes()
         .into_iter()
