@@ -78,9 +78,9 @@ pub fn remove_at_end(name: &str) {
     let script = "cat >/dev/null; exec \"$0\" down --purge --name \"$1\"";
     let mut command = Command::new("sh");
     command.args(["-c", script, TESTBED, name]).stdin(Stdio::piped());
-    let mut helper = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    // Never closed: the system does, with the process.
-    std::mem::forget(helper.stdin.take());
+    let helper = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // Its input is never closed here: the system does, with this process.
+    std::mem::forget(helper);
 }
 
 /// A port of this machine that leads to a port in the cluster while it lives.
