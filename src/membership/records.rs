@@ -293,3 +293,84 @@ pub struct User {
     /// Whether the user may come in.
     pub status: UserStatus,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn committed(epoch: u64, attempt: u8) -> CommittedEpoch {
+        CommittedEpoch {
+            epoch: Epoch::try_from(epoch).unwrap(),
+            attempt: Attempt::from([attempt; 16]),
+        }
+    }
+
+    fn numbers(epochs: &RecentEpochs) -> Vec<u64> {
+        epochs.iter().map(|committed| committed.epoch.get()).collect()
+    }
+
+    #[test]
+    fn a_sealed_key_has_1_byte_to_64_kib() {
+        for size in [1, SEALED_KEY_MAX_BYTES] {
+            assert_eq!(SealedKey::try_from(vec![7; size]).ok().unwrap().expose().len(), size);
+        }
+        let refused = |size| SealedKey::try_from(vec![7; size]).err().unwrap();
+        assert_eq!(refused(0), InvalidValue::Empty { what: "sealed key" });
+        for actual in [SEALED_KEY_MAX_BYTES + 1, (1 << 20) + 1] {
+            let max = SEALED_KEY_MAX_BYTES;
+            assert_eq!(refused(actual), InvalidValue::TooLong { what: "sealed key", actual, max });
+        }
+    }
+
+    #[test]
+    fn a_room_keeps_its_last_three_epochs() {
+        let mut epochs = RecentEpochs::ending_at(committed(1, 1));
+        assert_eq!(numbers(&epochs), [1]);
+        for (attempt, expected) in [(2, vec![2, 1]), (3, vec![3, 2, 1]), (4, vec![4, 3, 2])] {
+            epochs = epochs.advanced(Attempt::from([attempt; 16])).unwrap();
+            assert_eq!(numbers(&epochs), expected);
+            assert_eq!(epochs.current().attempt, Attempt::from([attempt; 16]));
+        }
+        assert_eq!(epochs.attempt_of(Epoch::try_from(3).unwrap()), Some(Attempt::from([3; 16])));
+        assert_eq!(epochs.attempt_of(Epoch::FIRST), None, "it fell out");
+        assert_eq!(epochs.attempt_of(Epoch::try_from(5).unwrap()), None, "it is still to come");
+    }
+
+    #[test]
+    fn an_imported_room_keeps_as_many_epochs_as_one_that_came_there_by_itself() {
+        for (epoch, expected) in [(1, vec![1]), (2, vec![2, 1]), (9, vec![9, 8, 7])] {
+            let epochs = RecentEpochs::ending_at(committed(epoch, 1));
+            assert_eq!(numbers(&epochs), expected);
+            let again = RecentEpochs::try_from(Vec::from(epochs.clone())).unwrap();
+            assert_eq!(again, epochs);
+        }
+        let last = RecentEpochs::ending_at(committed(i64::MAX.unsigned_abs(), 1));
+        assert_eq!(last.iter().count(), KEPT_EPOCHS);
+        assert_eq!(last.advanced(Attempt::from([2; 16])), None, "there is no epoch to go to");
+    }
+
+    #[test]
+    fn epochs_with_a_gap_a_repetition_or_none_at_all_are_refused() {
+        for epochs in [
+            vec![],
+            vec![committed(1, 1), committed(2, 2)],
+            vec![committed(3, 1), committed(1, 2)],
+            vec![committed(2, 1), committed(2, 2)],
+            vec![committed(4, 1), committed(3, 2), committed(2, 3), committed(1, 4)],
+        ] {
+            assert!(RecentEpochs::try_from(epochs.clone()).is_err(), "{epochs:?}");
+        }
+    }
+
+    #[test]
+    fn each_word_is_read_as_it_is_written_and_no_other() {
+        for role in [UserRole::Admin, UserRole::User, UserRole::Service] {
+            assert_eq!(role.as_str().parse::<UserRole>().unwrap(), role);
+            assert_eq!(serde_json::to_string(&role).unwrap(), format!("\"{role}\""));
+        }
+        for text in ["", "Admin", "ADMIN", "admin ", "root", "true", "1"] {
+            assert!(text.parse::<UserRole>().is_err(), "{text:?}");
+            assert!(text.parse::<UserStatus>().is_err(), "{text:?}");
+        }
+    }
+}

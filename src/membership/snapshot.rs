@@ -132,3 +132,88 @@ fn read_sealed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SealedKey, 
         .map_err(|_| serde::de::Error::custom("the sealed key is not base64"))?;
     SealedKey::try_from(bytes).map_err(serde::de::Error::custom)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USER_KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
+    fn read(line: &str) -> Option<Record> {
+        serde_json::from_str(line).ok()
+    }
+
+    #[test]
+    fn each_kind_of_line_is_written_as_it_is_read() {
+        for (line, table) in [
+            (
+                format!(
+                    r#"{{"kind":"user","key":"{USER_KEY}","handle":"ada","role":"admin","status":"active"}}"#
+                ),
+                Table::Users,
+            ),
+            (
+                r#"{"kind":"room","room":"lobby","subject":"bus.lobby","owner":"ada","encrypted":true,"epoch":3,"createdAt":7}"#.to_owned(),
+                Table::Rooms,
+            ),
+            (
+                r#"{"kind":"member","room":"lobby","endpoint":"bob","role":"member","addedBy":"ada","addedAt":7}"#.to_owned(),
+                Table::Members,
+            ),
+            (
+                r#"{"kind":"roomKey","room":"lobby","endpoint":"bob","epoch":3,"sealed":"AAEC"}"#.to_owned(),
+                Table::RoomKeys,
+            ),
+        ] {
+            let record = read(&line).unwrap();
+            assert_eq!(record.table(), table);
+            assert_eq!(serde_json::to_string(&record).unwrap(), line);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_exactly_a_record_is_refused() {
+        let member = |changed: &str, to: &str| {
+            r#"{"kind":"member","room":"r","endpoint":"e","role":"member","addedBy":"a","addedAt":7}"#
+                .replace(changed, to)
+        };
+        assert!(read(&member("x", "x")).is_some(), "the line itself is right");
+        for line in [
+            member("\"member\",\"room\"", "\"visitor\",\"room\""),
+            member("\"role\":\"member\"", "\"role\":\"Member\""),
+            member("\"addedAt\":7", "\"addedAt\":-7"),
+            member("\"addedAt\":7", "\"addedAt\":7.5"),
+            member("\"addedAt\":7", "\"addedAt\":1e400"),
+            member("\"addedAt\":7", "\"addedAt\":NaN"),
+            member("\"addedAt\":7", "\"addedAt\":\"7\""),
+            member("\"addedAt\":7", "\"addedAt\":7,\"more\":1"),
+            member("\"addedAt\":7", "\"addedAt\":7,\"room\":\"other\""),
+            member(",\"addedAt\":7", ""),
+            member("\"room\":\"r\"", "\"room\":\"r \""),
+            member("}", ""),
+            member("}", "} x"),
+            String::new(),
+            "null".to_owned(),
+            "[".repeat(1_000_000),
+            format!("{{\"kind\":{}", "{\"a\":".repeat(100_000)),
+        ] {
+            assert!(read(&line).is_none(), "{}", line.get(..80).unwrap_or(&line));
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_is_not_repeated() {
+        let line = |sealed: &str| {
+            format!(
+                r#"{{"kind":"roomKey","room":"r","endpoint":"e","epoch":1,"sealed":"{sealed}"}}"#
+            )
+        };
+        for sealed in ["", "A", "AA=", "AAE", "AAEC\n", "-_-_", "c2VjcmV0!"] {
+            let error = serde_json::from_str::<Record>(&line(sealed)).err().unwrap().to_string();
+            assert!(sealed.len() < 4 || !error.contains(sealed), "{error}");
+        }
+        let too_long = BASE64.encode(&[7; 64 * 1024 + 1]);
+        assert!(read(&line(&too_long)).is_none());
+        assert!(read(&line(&BASE64.encode(&[7; 64 * 1024]))).is_some());
+    }
+}
