@@ -2,10 +2,15 @@
 //!
 //! * [`validate`] turns a spec into what is wanted, [`names`] names its children and [`build`]
 //!   makes them.
+//! * [`sample`] is what the servers said; [`settled`] judges the meta group by it and [`equal`] the
+//!   replicas of a bucket.
 //!
 //! No client, no async, no clock and no randomness may enter: time and random values are passed
 //! in, so that each decision can be tested as a table.
 
 pub mod build;
+pub mod equal;
 pub mod names;
+pub mod sample;
+pub mod settled;
 pub mod validate;
