@@ -21,6 +21,9 @@ pub const STATUS_MANAGER: &str = "membership-operator-status";
 /// Annotation on claims and Secrets: the random id of the cluster whose data or keys they hold.
 pub const CLUSTER_ID: &str = "membership.unibus.dev/cluster-id";
 
+/// Annotation on claims: that the volume may hold data, which outlives the record of it in NATS.
+pub const DATA: &str = "membership.unibus.dev/data";
+
 /// Annotation on applied children: a digest of what was applied, so that a field taken out of the
 /// wanted object is noticed although the live one still contains all that is wanted.
 pub const APPLIED_DIGEST: &str = "membership.unibus.dev/applied-digest";

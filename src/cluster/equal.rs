@@ -57,6 +57,8 @@ pub fn judge(rounds: &[Round], stream: &str, replicas: usize) -> Equality {
         .iter()
         .filter(|round| newest.at.saturating_sub(round.at) <= WINDOW)
         .filter(|round| round.stream_leader(stream) == Some(leader))
+        // What a server held before it was restarted says nothing about what it holds now.
+        .filter(|round| round.same_lives(newest))
         .collect();
     let judge = Judge { rounds: led, stream, leader };
     if let Some(server) = newest.holders(stream).find(|server| judge.has_diverged(server)) {
@@ -159,7 +161,7 @@ mod tests {
                 content: content(*messages),
             };
             let streams = [(STREAM.to_owned(), copy)].into();
-            let sample = ServerSample { healthy: true, meta: None, streams };
+            let sample = ServerSample { healthy: true, streams, ..ServerSample::default() };
             (format!("n{ordinal}"), sample)
         });
         Round { at: Duration::from_secs(second), servers: servers.collect() }
@@ -229,6 +231,18 @@ mod tests {
         let mut ill = quiet(3);
         ill.servers.get_mut("n1").unwrap().healthy = false;
         assert_eq!(judge(&[quiet(0), quiet(1), quiet(2), ill], STREAM, 3), Equality::Syncing);
+    }
+
+    #[test]
+    fn rounds_before_a_restart_do_not_count() {
+        let quiet = |second| round(second, &[(10, 10), (10, 10), (10, 10)]);
+        let mut rounds: Vec<Round> = (0..6).map(quiet).collect();
+        for round in &mut rounds[3..] {
+            round.servers.get_mut("n1").unwrap().id = "restarted".to_owned();
+        }
+        assert_eq!(judge(&rounds[..3], STREAM, 3), equal());
+        assert_eq!(judge(&rounds[..5], STREAM, 3), Equality::Syncing);
+        assert_eq!(judge(&rounds, STREAM, 3), equal());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! * [`validate`] turns a spec into what is wanted, [`names`] names its children and [`build`]
 //!   makes them.
+//! * [`world`] is what one look at Kubernetes and NATS found, and [`plan`] what follows from it.
 //! * [`sample`] is what the servers said; [`settled`] judges the meta group by it and [`equal`] the
 //!   replicas of a bucket.
 //!
@@ -11,6 +12,8 @@
 pub mod build;
 pub mod equal;
 pub mod names;
+pub mod plan;
 pub mod sample;
 pub mod settled;
 pub mod validate;
+pub mod world;

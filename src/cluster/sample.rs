@@ -16,6 +16,8 @@ pub struct Round {
 /// What one server said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerSample {
+    /// Its server id, which is another after each start.
+    pub id: String,
     /// Its full health check passed.
     pub healthy: bool,
     /// Its view of the meta group; `None` on a standalone server, which has no group.
@@ -74,6 +76,14 @@ impl Round {
     #[must_use]
     pub fn copy(&self, server: &str, stream: &str) -> Option<&StreamSample> {
         self.servers.get(server)?.streams.get(stream)
+    }
+
+    /// Whether every server that answered in both rounds is still the same process.
+    #[must_use]
+    pub fn same_lives(&self, other: &Self) -> bool {
+        self.servers
+            .iter()
+            .all(|(name, sample)| other.servers.get(name).is_none_or(|twin| twin.id == sample.id))
     }
 
     /// The servers that hold a copy of a stream.

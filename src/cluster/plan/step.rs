@@ -1,0 +1,105 @@
+//! Steps: what is done beyond applying children. Each is a value and idempotent: done twice, or
+//! after a crash in its middle, it leaves the same.
+
+use std::collections::BTreeSet;
+
+use crate::cluster::names::{Bucket, Role};
+use crate::cluster::world::ClaimMark;
+
+/// One deed. The steps of a plan are done in order; the first that fails ends the pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Puts our finalizer on the resource.
+    SetFinalizer,
+    /// Takes our finalizer off the resource.
+    RemoveFinalizer,
+    /// Makes a role's Secret with a new random seed. Create-only: when one exists, nothing is
+    /// changed and the pass ends.
+    CreateSecret {
+        /// Whose.
+        role: Role,
+        /// The id for its annotation.
+        cluster_id: String,
+    },
+    /// Makes a bucket at one replica, by short attempts. One that exists stays as it is, whatever
+    /// its replicas. The control record is read again first, where there is one: a bucket that it
+    /// lists is not made.
+    CreateBucket {
+        /// Which.
+        bucket: Bucket,
+    },
+    /// Writes the control record, create-only, listing the control bucket as made.
+    CreateControl {
+        /// The id of the cluster's data.
+        cluster_id: String,
+        /// Losses accepted before it was written.
+        losses_accepted: BTreeSet<Bucket>,
+    },
+    /// Adds buckets to those that the control record lists as made, by compare-and-set.
+    RecordBuckets {
+        /// Which.
+        buckets: BTreeSet<Bucket>,
+    },
+    /// Takes a lost bucket from those made and notes that its loss was accepted, in one
+    /// compare-and-set of the control record.
+    AcceptLoss {
+        /// Which; never the control bucket.
+        bucket: Bucket,
+    },
+    /// Writes the annotation [`DATA`](crate::api::DATA) on claims.
+    MarkClaims {
+        /// Which.
+        claims: Vec<ObjectId>,
+        /// What it says from then on.
+        mark: ClaimMark,
+    },
+    /// Raises a bucket's replicas in place. Risky.
+    RaiseReplicas {
+        /// Which.
+        bucket: Bucket,
+        /// What it had. With another number nothing is done.
+        from: u8,
+        /// What it gets.
+        to: u8,
+    },
+    /// Asks the meta leader to hand over to a server. Risky.
+    StepDownMeta {
+        /// Who leads.
+        from: String,
+        /// Who shall lead.
+        to: String,
+    },
+    /// Deletes a server's pod, which its StatefulSet makes anew. Risky.
+    RestartServer {
+        /// The pod.
+        pod: ObjectId,
+    },
+    /// Asks a server to read its configuration again.
+    ReloadServer {
+        /// Its name.
+        server: String,
+    },
+    /// Deletes the StatefulSet, and with it its pods.
+    DeleteStatefulSet {
+        /// Which.
+        stateful_set: ObjectId,
+    },
+    /// Deletes a claim and the data in its volume. Only planned for a resource that is itself being
+    /// deleted under `deletionPolicy: Delete`.
+    DeleteClaim {
+        /// Which.
+        claim: ObjectId,
+    },
+}
+
+/// An object as it was seen. A deletion carries uid and resourceVersion as preconditions, so that
+/// it never reaches a successor of the same name or a changed object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectId {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Its resourceVersion.
+    pub resource_version: String,
+}
