@@ -37,20 +37,33 @@ say 'Three NATS servers, one a node, each with a volume of its own'
 "$kubectl" rollout status -n nats statefulset/nats --timeout=120s
 "$kubectl" get pods,persistentvolumeclaims -n nats -o wide
 
-"$kubectl" port-forward -n nats service/nats-client :4222 >"$scratch/forward" &
-forward=$!
-patiently grep -q 'Forwarding from 127.0.0.1' "$scratch/forward"
+# On a cluster that was stopped, the pods' last words are still "ready": until the kubelets have
+# started them anew, nothing can be forwarded.
+forward() {
+    "$kubectl" port-forward -n nats service/nats-client :4222 >"$scratch/forward" &
+    forward=$!
+    until grep -q 'Forwarding from 127.0.0.1' "$scratch/forward"; do
+        kill -0 "$forward" 2>/dev/null || return 1
+        sleep 0.1
+    done
+}
+end=$((SECONDS + 60))
+until forward; do
+    ((SECONDS < end))
+    sleep 1
+done
 port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$scratch/forward")
 nats() { HOME=$scratch "$program" --server "nats://127.0.0.1:$port" --timeout 2s "$@"; }
 program=$(cargo testbed which nats)
+made() { nats kv info demo || nats kv add demo --replicas 1; }
 risen() {
     [ "$(nats stream info KV_demo --json | grep -c '"current": true')" = 2 ]
 }
 
 say 'A bucket, made with one replica and raised to three'
-patiently nats kv add demo --replicas 1
+patiently made
 patiently nats kv put demo room blue
-patiently nats stream edit KV_demo --replicas 3 --force
+patiently nats kv edit demo --replicas 3
 patiently risen
 nats stream report
 echo "room is $(nats kv get demo room --raw)"

@@ -18,7 +18,7 @@ use testbed::cache::Cache;
 use testbed::doctor::{self, Facts};
 use testbed::prepare::{self, Prepared};
 use testbed::progress::Progress;
-use testbed::tools::Tools;
+use testbed::tools::{self, Program, Tools};
 use testbed::{AddressPlan, Cluster, ClusterName, UpRequest};
 
 type Outcome = Result<ExitCode, Box<dyn Error>>;
@@ -60,12 +60,20 @@ enum Command {
     /// Make a node fail, and make it well again
     #[command(subcommand)]
     Node(nodes::NodeCommand),
+    /// Print where a program of the tool cache is, and build it if it is not built yet
+    Which(ProgramArgs),
     /// Print the log of a component, such as kube-apiserver or node1/kubelet
     Logs(LogArgs),
     /// Say whether this machine is fit for a cluster, and what it lacks
     Doctor(show::OutputArgs),
     /// Measure what a cluster costs in time, memory and disk
     Bench(figures::BenchArgs),
+}
+
+#[derive(Args)]
+struct ProgramArgs {
+    /// The program, such as kubectl or nats
+    program: Program,
 }
 
 /// Which cluster.
@@ -146,6 +154,10 @@ pub fn run(cli: Cli) -> Outcome {
         }
         Command::Image(command) => images::run(command),
         Command::Node(command) => nodes::run(command),
+        Command::Which(args) => {
+            println!("{}", tools::ensure_one(args.program)?.display());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Logs(args) => print_file(&attach(&args.which)?.log_path(&args.component)?),
         Command::Doctor(output) => doctor(&output),
         Command::Bench(args) => figures::run(&args),

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 pub use self::{
     build::BuildRecord,
     go::GoVersion,
-    pin::{Program, Tool},
+    pin::{Program, Tool, UnknownProgram},
 };
 use crate::{
     cache::{Cache, CacheError},

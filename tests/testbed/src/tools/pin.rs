@@ -2,6 +2,7 @@
 //! a folder under `tools/` with its go.mod and go.sum, and an arm in each match here.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// Something that is built and cached as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -203,7 +204,32 @@ impl fmt::Display for Tool {
     }
 }
 
+/// No tool gives a program of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no program {name}; there are {}", all_programs())]
+pub struct UnknownProgram {
+    name: String,
+}
+
+fn all_programs() -> String {
+    let names: Vec<&str> = Program::all().map(Program::name).collect();
+    names.join(", ")
+}
+
+impl FromStr for Program {
+    type Err = UnknownProgram;
+
+    fn from_str(name: &str) -> Result<Self, UnknownProgram> {
+        let named = Self::all().find(|program| program.name() == name);
+        named.ok_or_else(|| UnknownProgram { name: name.to_owned() })
+    }
+}
+
 impl Program {
+    fn all() -> impl Iterator<Item = Self> {
+        Tool::ALL.into_iter().flat_map(|tool| tool.programs().iter().copied())
+    }
+
     /// The file name, which for the Kubernetes programs also decides what the binary does.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -298,5 +324,17 @@ mod tests {
                 assert_eq!(program.tool(), tool, "{}", program.name());
             }
         }
+    }
+
+    #[test]
+    fn a_program_goes_by_its_file_name() {
+        for program in Program::all() {
+            assert_eq!(program.name().parse(), Ok(program));
+        }
+        let refusal = "kubeadm".parse::<Program>().unwrap_err().to_string();
+        assert!(
+            refusal.starts_with("there is no program kubeadm; there are kube-api"),
+            "{refusal}"
+        );
     }
 }
