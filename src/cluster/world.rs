@@ -44,6 +44,9 @@ pub struct World {
     pub pods: Vec<Pod>,
     /// What NATS said; `None` when it did not answer yet, or does not any more.
     pub nats: Option<ProbeSnapshot>,
+    /// A server answered and refused the system role's key: its Secret was made anew, and the
+    /// servers do not know the new key yet.
+    pub key_refused: bool,
 }
 
 /// What the resource says apart from its spec.
@@ -226,6 +229,8 @@ pub struct Pod {
     pub revision: Option<String>,
     /// The image in its spec.
     pub image: Option<String>,
+    /// The uid of the StatefulSet that owns it; `None` when nothing does.
+    pub owner_uid: Option<String>,
     /// The node it is on.
     pub node: Option<String>,
     /// Why it does not run, in a few words of Kubernetes' own, such as `ImagePullBackOff` or

@@ -92,6 +92,31 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// Whether the step takes something away that others rely on, or cannot be taken back. Before
+    /// such a step the world is looked at again, by reads that the API server answers from its
+    /// quorum, and it is done only if the plan from that look has the same step.
+    #[must_use]
+    pub const fn is_risky(&self) -> bool {
+        match self {
+            Self::RaiseReplicas { .. }
+            | Self::StepDownMeta { .. }
+            | Self::RestartServer { .. }
+            | Self::AcceptLoss { .. }
+            | Self::DeleteStatefulSet { .. }
+            | Self::DeleteClaim { .. } => true,
+            Self::SetFinalizer
+            | Self::RemoveFinalizer
+            | Self::CreateSecret { .. }
+            | Self::CreateBucket { .. }
+            | Self::CreateControl { .. }
+            | Self::RecordBuckets { .. }
+            | Self::MarkClaims { .. }
+            | Self::ReloadServer { .. } => false,
+        }
+    }
+}
+
 /// An object as it was seen. A deletion carries uid and resourceVersion as preconditions, so that
 /// it never reaches a successor of the same name or a changed object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
