@@ -18,6 +18,8 @@ const ROUNDS: usize = 2;
 /// What the rounds say about a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Equality {
+    /// The probe has only begun: too few rounds to say anything.
+    Watching,
     /// No server holds the stream, or none answered.
     Absent,
     /// Nobody leads it.
@@ -26,13 +28,20 @@ pub enum Equality {
     Copies {
         /// How many there are.
         found: usize,
+        /// How many of them hold the same data as the leader, itself included.
+        equal: usize,
     },
-    /// Not yet seen equal in two rounds.
-    Syncing,
+    /// Not all seen equal in two rounds.
+    Syncing {
+        /// How many hold the same data as the leader, itself included.
+        equal: usize,
+    },
     /// A replica differs from the leader although it is not behind.
     Diverged {
         /// The server with the other content.
         server: String,
+        /// How many hold the same data as the leader, itself included.
+        equal: usize,
     },
     /// Every replica holds the same data.
     Equal {
@@ -50,9 +59,6 @@ pub fn judge(rounds: &[Round], stream: &str, replicas: usize) -> Equality {
         return Equality::Absent;
     }
     let Some(leader) = newest.stream_leader(stream) else { return Equality::NoLeader };
-    if found != replicas {
-        return Equality::Copies { found };
-    }
     let led: Vec<&Round> = rounds
         .iter()
         .filter(|round| newest.at.saturating_sub(round.at) <= WINDOW)
@@ -61,11 +67,18 @@ pub fn judge(rounds: &[Round], stream: &str, replicas: usize) -> Equality {
         .filter(|round| round.same_lives(newest))
         .collect();
     let judge = Judge { rounds: led, stream, leader };
+    let equal = newest.holders(stream).filter(|server| judge.stays_equal(server)).count().max(1);
     if let Some(server) = newest.holders(stream).find(|server| judge.has_diverged(server)) {
-        return Equality::Diverged { server: server.to_owned() };
+        return Equality::Diverged { server: server.to_owned(), equal };
     }
-    if !judge.all_keep_up() || judge.equal_rounds() < ROUNDS {
-        return Equality::Syncing;
+    if rounds.len() <= ROUNDS {
+        return Equality::Watching;
+    }
+    if found != replicas {
+        return Equality::Copies { found, equal };
+    }
+    if equal < found {
+        return Equality::Syncing { equal };
     }
     Equality::Equal { leader: leader.to_owned() }
 }
@@ -78,21 +91,12 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// How many rounds found every copy of the newest round equal.
-    fn equal_rounds(&self) -> usize {
-        let Some(newest) = self.rounds.last() else { return 0 };
-        let servers: Vec<&str> = newest.holders(self.stream).collect();
-        self.rounds
-            .windows(2)
-            .filter(|pair| servers.iter().all(|server| self.is_equal(server, pair[0], pair[1])))
-            .count()
-    }
-
-    /// Whether every copy keeps up in the newest round: earlier equal rounds say nothing about a
-    /// replica that has fallen behind or ill since.
-    fn all_keep_up(&self) -> bool {
+    /// Whether a copy was equal in enough rounds and keeps up in the newest: earlier rounds say
+    /// nothing about a replica that has fallen behind or ill since.
+    fn stays_equal(&self, server: &str) -> bool {
         let Some([before, newest]) = self.rounds.last_chunk::<2>() else { return false };
-        newest.holders(self.stream).all(|server| self.keeps_up(server, before, newest).is_some())
+        let equal = self.rounds.windows(2).filter(|pair| self.is_equal(server, pair[0], pair[1]));
+        self.keeps_up(server, before, newest).is_some() && equal.count() >= ROUNDS
     }
 
     fn is_equal(&self, server: &str, before: &Round, now: &Round) -> bool {
@@ -174,7 +178,7 @@ mod tests {
     #[test]
     fn quiet_replicas_are_equal_after_two_rounds_that_follow_a_first() {
         let quiet = |second| round(second, &[(10, 10), (10, 10), (10, 10)]);
-        assert_eq!(judge(&[quiet(0), quiet(1)], STREAM, 3), Equality::Syncing);
+        assert_eq!(judge(&[quiet(0), quiet(1)], STREAM, 3), Equality::Watching);
         assert_eq!(judge(&[quiet(0), quiet(1), quiet(2)], STREAM, 3), equal());
     }
 
@@ -191,8 +195,8 @@ mod tests {
     #[test]
     fn a_replica_that_claims_the_sequence_with_fewer_messages_has_diverged() {
         let lost = |second| round(second, &[(10, 10), (10, 10), (10, 7)]);
-        assert_eq!(judge(&[lost(0)], STREAM, 3), Equality::Syncing);
-        let diverged = Equality::Diverged { server: "n2".to_owned() };
+        assert_eq!(judge(&[lost(0)], STREAM, 3), Equality::Watching);
+        let diverged = Equality::Diverged { server: "n2".to_owned(), equal: 1 };
         assert_eq!(judge(&[lost(0), lost(1)], STREAM, 3), diverged);
     }
 
@@ -205,7 +209,7 @@ mod tests {
             round(3, &[(10, 5), (10, 5), (10, 5)]),
         ];
         for rounds in [&rounds[..1], &rounds[..2]] {
-            assert_eq!(judge(rounds, STREAM, 3), Equality::Syncing);
+            assert_eq!(judge(rounds, STREAM, 3), Equality::Watching);
         }
         assert_eq!(judge(&rounds, STREAM, 3), equal());
     }
@@ -217,7 +221,7 @@ mod tests {
             round(1, &[(20, 20), (20, 20), (10, 10)]),
             round(2, &[(30, 30), (30, 30), (10, 10)]),
         ];
-        assert_eq!(judge(&rounds, STREAM, 3), Equality::Syncing);
+        assert_eq!(judge(&rounds, STREAM, 3), Equality::Syncing { equal: 2 });
     }
 
     #[test]
@@ -227,10 +231,13 @@ mod tests {
         assert_eq!(judge(&rounds, STREAM, 3), equal());
         rounds.push(round(3, &[(20, 20), (20, 20), (10, 10)]));
         rounds.push(round(4, &[(30, 30), (30, 30), (10, 10)]));
-        assert_eq!(judge(&rounds, STREAM, 3), Equality::Syncing);
+        assert_eq!(judge(&rounds, STREAM, 3), Equality::Syncing { equal: 2 });
         let mut ill = quiet(3);
         ill.servers.get_mut("n1").unwrap().healthy = false;
-        assert_eq!(judge(&[quiet(0), quiet(1), quiet(2), ill], STREAM, 3), Equality::Syncing);
+        assert_eq!(
+            judge(&[quiet(0), quiet(1), quiet(2), ill], STREAM, 3),
+            Equality::Syncing { equal: 2 }
+        );
     }
 
     #[test]
@@ -241,30 +248,33 @@ mod tests {
             round.servers.get_mut("n1").unwrap().id = "restarted".to_owned();
         }
         assert_eq!(judge(&rounds[..3], STREAM, 3), equal());
-        assert_eq!(judge(&rounds[..5], STREAM, 3), Equality::Syncing);
+        assert_eq!(judge(&rounds[..5], STREAM, 3), Equality::Syncing { equal: 1 });
         assert_eq!(judge(&rounds, STREAM, 3), equal());
     }
 
     #[test]
     fn an_unhealthy_replica_is_not_equal() {
-        let mut rounds = [0, 1, 2].map(|second| round(second, &[(10, 10), (10, 10), (10, 10)]));
+        let mut rounds = [0, 1, 2, 3].map(|second| round(second, &[(10, 10), (10, 10), (10, 10)]));
         for round in &mut rounds {
             round.servers.get_mut("n1").unwrap().healthy = false;
         }
-        assert_eq!(judge(&rounds, STREAM, 3), Equality::Syncing);
+        assert_eq!(judge(&rounds, STREAM, 3), Equality::Syncing { equal: 2 });
     }
 
     #[test]
     fn old_rounds_do_not_count() {
         let quiet = |second| round(second, &[(10, 10), (10, 10), (10, 10)]);
         let rounds = [quiet(0), quiet(1), quiet(40), quiet(41)];
-        assert_eq!(judge(&rounds, STREAM, 3), Equality::Syncing);
+        assert_eq!(judge(&rounds, STREAM, 3), Equality::Syncing { equal: 1 });
     }
 
     #[test]
     fn missing_copies_and_leaders_are_named() {
         let one_copy = [round(0, &[(10, 10)])];
-        assert_eq!(judge(&one_copy, STREAM, 3), Equality::Copies { found: 1 });
+        assert_eq!(judge(&one_copy, STREAM, 3), Equality::Watching);
+        let two_copies = [0, 1, 2].map(|second| round(second, &[(10, 10), (10, 10)]));
+        let two = Equality::Copies { found: 2, equal: 2 };
+        assert_eq!(judge(&two_copies, STREAM, 3), two);
         assert_eq!(judge(&one_copy, "KV_other", 1), Equality::Absent);
         assert_eq!(judge(&[], STREAM, 1), Equality::Absent);
         let mut leaderless = round(0, &[(10, 10)]);

@@ -44,6 +44,8 @@ pub struct World {
     pub pods: Vec<Pod>,
     /// What NATS said; `None` when it did not answer yet, or does not any more.
     pub nats: Option<ProbeSnapshot>,
+    /// For how long nobody answered: since the last answer, or since the probe began.
+    pub silence: Duration,
     /// A server answered and refused the system role's key: its Secret was made anew, and the
     /// servers do not know the new key yet.
     pub key_refused: bool,
