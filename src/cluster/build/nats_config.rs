@@ -152,7 +152,7 @@ fn number(bytes: u64) -> Value {
 }
 
 /// Sixteen hex digits: enough to tell configurations apart, short enough for a label.
-fn digest(text: &str) -> String {
+pub(in crate::cluster) fn digest(text: &str) -> String {
     Sha256::digest(text).iter().take(8).fold(String::new(), |out, byte| out + &hex(*byte))
 }
 

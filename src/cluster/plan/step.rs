@@ -103,6 +103,7 @@ impl Step {
             | Self::StepDownMeta { .. }
             | Self::RestartServer { .. }
             | Self::AcceptLoss { .. }
+            | Self::MarkClaims { mark: ClaimMark::LossAccepted, .. }
             | Self::DeleteStatefulSet { .. }
             | Self::DeleteClaim { .. } => true,
             Self::SetFinalizer

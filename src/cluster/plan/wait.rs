@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use crate::cluster::names::Bucket;
 
 /// What stands between the world after a pass and the wanted one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Wait {
     /// Nothing: all is as wanted.
+    #[default]
     Nothing,
     /// The children and Secrets of this pass, to be seen in the next.
     Children,
@@ -51,6 +52,8 @@ pub enum Wait {
     Restarts {
         /// Their names.
         servers: Vec<String>,
+        /// Servers that are not ready, so that no other is restarted yet.
+        missing: Vec<String>,
     },
     /// Servers to take up a changed configuration without a restart.
     Reloads {
