@@ -11,6 +11,7 @@
 //!   `service`.
 //! * `api` is the words of the Kubernetes resource and `cluster` the pure decisions about it. They
 //!   exist with the feature `operator`.
+//! * `command` is the command line of `membershipd`. It exists with the feature `service`.
 //! * [`runtime`] is the floor both programs stand on.
 //!
 //! The programs in `src/bin` only wire these together.
@@ -19,6 +20,8 @@
 pub mod api;
 #[cfg(feature = "operator")]
 pub mod cluster;
+#[cfg(feature = "service")]
+pub mod command;
 pub mod jetstream;
 pub mod membership;
 #[cfg(feature = "service")]

@@ -33,10 +33,19 @@ impl From<rusqlite::Error> for StoreError {
                 ErrorKind::Unavailable,
                 "the database file is locked by another program; nothing was done: try again",
             ),
+            // All statements are ours: SQLite only refuses one where the schema is not.
+            Some(ErrorCode::Unknown) if is_refused_statement(&error) => (
+                ErrorKind::Corrupt,
+                "the database file lacks a part of its schema; restore it from a backup",
+            ),
             Some(_) => (ErrorKind::Unavailable, "the database file could not be used"),
         };
         Self::new(kind, message).caused_by(error)
     }
+}
+
+fn is_refused_statement(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_ERROR)
 }
 
 /// The deadline passed and nothing was written.
@@ -88,6 +97,7 @@ mod tests {
             (ffi::SQLITE_FULL, ErrorKind::Full),
             (ffi::SQLITE_CORRUPT, ErrorKind::Corrupt),
             (ffi::SQLITE_NOTADB, ErrorKind::Corrupt),
+            (ffi::SQLITE_ERROR, ErrorKind::Corrupt),
             (ffi::SQLITE_BUSY, ErrorKind::Unavailable),
             (ffi::SQLITE_BUSY_SNAPSHOT, ErrorKind::Unavailable),
             (ffi::SQLITE_LOCKED, ErrorKind::Unavailable),
