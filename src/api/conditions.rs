@@ -7,6 +7,9 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as ValueError, StrDeserializer};
 
 /// Every condition of a MembershipCluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,7 +50,7 @@ impl fmt::Display for ConditionType {
 }
 
 /// Why a condition has its status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub enum Reason {
     /// All is as wanted.
     AsExpected,
@@ -101,8 +104,21 @@ pub enum Reason {
     ForeignData,
     /// Fewer retained claims than a quorum are left.
     QuorumAtRisk,
+    /// Another number of servers was asked for, which cannot be done yet.
+    ReplicasChanged,
+    /// Another size of volumes was asked for, which cannot be done yet.
+    StorageChanged,
     /// The API server refused a write for good.
     ApplyRefused,
+}
+
+impl Reason {
+    /// The reason of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let name: StrDeserializer<'_, ValueError> = name.into_deserializer();
+        Self::deserialize(name).ok()
+    }
 }
 
 impl fmt::Display for Reason {
@@ -226,6 +242,14 @@ mod tests {
         assert_eq!(times, [10, 10, 30]);
         assert_eq!(second[0].observed_generation, Some(2));
         assert_eq!(second[0].reason, "RaisingReplicas");
+    }
+
+    #[test]
+    fn a_reason_is_read_back_by_its_name() {
+        for reason in [Reason::AsExpected, Reason::RollingRestart, Reason::StorageChanged] {
+            assert_eq!(Reason::parse(&reason.to_string()), Some(reason));
+        }
+        assert_eq!(Reason::parse("MadeUp"), None);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use super::sample::{Content, Round, StreamSample};
 /// How far back rounds count.
 const WINDOW: Duration = Duration::from_secs(30);
 
+/// How long a stream may be without a leader while one hands over to another.
+const HANDOVER: Duration = Duration::from_secs(2);
+
 /// How many rounds must find every replica equal.
 const ROUNDS: usize = 2;
 
@@ -58,7 +61,7 @@ pub fn judge(rounds: &[Round], stream: &str, replicas: usize) -> Equality {
     if found == 0 {
         return Equality::Absent;
     }
-    let Some(leader) = newest.stream_leader(stream) else { return Equality::NoLeader };
+    let Some(leader) = newest.stream_leader(stream) else { return leaderless(rounds, stream) };
     let led: Vec<&Round> = rounds
         .iter()
         .filter(|round| newest.at.saturating_sub(round.at) <= WINDOW)
@@ -81,6 +84,16 @@ pub fn judge(rounds: &[Round], stream: &str, replicas: usize) -> Equality {
         return Equality::Syncing { equal };
     }
     Equality::Equal { leader: leader.to_owned() }
+}
+
+/// A leadership that is handed over leaves a round or two without a leader.
+fn leaderless(rounds: &[Round], stream: &str) -> Equality {
+    let Some(newest) = rounds.last() else { return Equality::NoLeader };
+    let led = rounds
+        .iter()
+        .filter(|round| newest.at.saturating_sub(round.at) <= HANDOVER)
+        .any(|round| round.stream_leader(stream).is_some());
+    if led { Equality::Syncing { equal: 0 } } else { Equality::NoLeader }
 }
 
 /// The rounds under one leader.
@@ -280,6 +293,17 @@ mod tests {
         let mut leaderless = round(0, &[(10, 10)]);
         leaderless.servers.get_mut("n0").unwrap().streams.get_mut(STREAM).unwrap().leader = None;
         assert_eq!(judge(&[leaderless], STREAM, 1), Equality::NoLeader);
+    }
+
+    #[test]
+    fn a_handover_is_not_the_loss_of_a_leader() {
+        let mut rounds: Vec<Round> = (0..6).map(|second| round(second, &[(10, 10)])).collect();
+        for round in &mut rounds[3..] {
+            round.servers.get_mut("n0").unwrap().streams.get_mut(STREAM).unwrap().leader = None;
+        }
+        assert_eq!(judge(&rounds[..4], STREAM, 1), Equality::Syncing { equal: 0 });
+        assert_eq!(judge(&rounds[..5], STREAM, 1), Equality::Syncing { equal: 0 });
+        assert_eq!(judge(&rounds, STREAM, 1), Equality::NoLeader);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! * [`validate`] turns a spec into what is wanted, [`names`] names its children and [`build`]
 //!   makes them.
-//! * [`world`] is what one look at Kubernetes and NATS found, and [`plan`] what follows from it.
+//! * [`world`] is what one look at Kubernetes and NATS found, [`plan`] what follows from it and
+//!   [`status`] what users read of it.
 //! * [`sample`] is what the servers said; [`settled`] judges the meta group by it and [`equal`] the
 //!   replicas of a bucket.
 //!
@@ -15,5 +16,6 @@ pub mod names;
 pub mod plan;
 pub mod sample;
 pub mod settled;
+pub mod status;
 pub mod validate;
 pub mod world;

@@ -1,0 +1,149 @@
+//! What the world shows, put together once for all conditions.
+
+use std::time::Duration;
+
+use super::{Pass, buckets};
+use crate::api::conditions::{ConditionType, Reason, find};
+use crate::api::v1alpha1::{BucketState, BucketStatus};
+use crate::cluster::plan::{Trouble, Wait};
+use crate::cluster::validate::{Servers, ValidatedCluster};
+use crate::cluster::world::{Given, Pod, ProbeSnapshot, World};
+
+/// A round older than this says nothing about now.
+const NATS_SPEAKS_FOR: Duration = Duration::from_secs(12);
+
+/// For so long the last report stands although NATS is silent: the operator may have just started.
+const PAST_STANDS_FOR: Duration = Duration::from_secs(10);
+
+/// What all conditions follow from.
+pub(super) struct View<'a> {
+    pub(super) cluster: &'a ValidatedCluster,
+    pub(super) world: &'a World,
+    pub(super) given: &'a Given,
+    pub(super) pass: Pass<'a>,
+    /// What NATS says, if it speaks for now.
+    pub(super) nats: Option<&'a ProbeSnapshot>,
+    /// NATS is silent, but so shortly that the last report stands.
+    pub(super) keeps_the_past: bool,
+    /// The last report said that the cluster was up, or had been.
+    pub(super) was_up: bool,
+    /// Servers without a ready pod that stays.
+    pub(super) missing: Vec<String>,
+    /// Servers with a ready pod that do not answer.
+    pub(super) silent: Vec<String>,
+    /// Whether a majority of the servers is there, if anybody can say.
+    pub(super) quorum: Option<bool>,
+    /// Every bucket.
+    pub(super) buckets: Vec<BucketStatus>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn of(
+        cluster: &'a ValidatedCluster,
+        world: &'a World,
+        given: &'a Given,
+        pass: Pass<'a>,
+    ) -> Self {
+        let nats = world.nats.as_ref().filter(|nats| nats.age <= NATS_SPEAKS_FOR);
+        let names = cluster.servers.ordinals().map(|ordinal| cluster.names.server(ordinal));
+        let is_ready = |pod: &Pod| pod.ready && !pod.deleting;
+        let (ready, missing): (Vec<String>, Vec<String>) =
+            names.partition(|name| world.pods.iter().any(|pod| pod.name == *name && is_ready(pod)));
+        let silent: Vec<String> = nats
+            .map(|nats| ready.iter().filter(|name| !nats.round.servers.contains_key(*name)))
+            .map(|silent| silent.cloned().collect())
+            .unwrap_or_default();
+        let mut view = Self {
+            cluster,
+            world,
+            given,
+            pass,
+            nats,
+            keeps_the_past: false,
+            was_up: false,
+            missing,
+            silent,
+            quorum: None,
+            buckets: Vec::new(),
+        };
+        view.was_up = view.was(ConditionType::Ready) || view.was(ConditionType::Degraded);
+        view.quorum = view.judge_quorum(ready.len());
+        view.keeps_the_past =
+            nats.is_none() && view.quorum.is_none() && world.silence <= PAST_STANDS_FOR;
+        view.buckets = buckets::all(&view);
+        view
+    }
+
+    /// Whether a condition was true in the last report.
+    pub(super) fn was(&self, kind: ConditionType) -> bool {
+        let old = find(&self.world.resource.status.conditions, kind);
+        old.is_some_and(|condition| condition.status == "True")
+    }
+
+    /// Whether work of a kind was going on in the last report.
+    pub(super) fn was_busy_with(&self, reason: Reason) -> bool {
+        let old = find(&self.world.resource.status.conditions, ConditionType::Reconciling);
+        self.was(ConditionType::Reconciling)
+            && old.is_some_and(|condition| condition.reason == reason.to_string())
+    }
+
+    /// Answers count, not pods: a pod on a dead node is called ready for most of a minute.
+    fn judge_quorum(&self, ready_pods: usize) -> Option<bool> {
+        let quorum = usize::from(self.cluster.servers.quorum());
+        match self.nats {
+            Some(nats) => {
+                let ours = self.cluster.servers.ordinals();
+                let names = ours.map(|ordinal| self.cluster.names.server(ordinal));
+                let answering = names.filter(|name| nats.round.servers.contains_key(name)).count();
+                Some(answering >= quorum)
+            }
+            None => (ready_pods < quorum).then_some(false),
+        }
+    }
+
+    /// The trouble that the plan found.
+    pub(super) const fn trouble(&self) -> Option<&'a Trouble> {
+        match &self.pass.plan.wait {
+            Wait::Person(trouble) => Some(trouble),
+            Wait::Nothing
+            | Wait::Children
+            | Wait::Suspended
+            | Wait::OldChildrenGone { .. }
+            | Wait::Servers { .. }
+            | Wait::Nats
+            | Wait::MetaLeader
+            | Wait::BucketsMade { .. }
+            | Wait::BucketLeaders { .. }
+            | Wait::BucketsRaised { .. }
+            | Wait::BucketsEqual { .. }
+            | Wait::Restarts { .. }
+            | Wait::Reloads { .. }
+            | Wait::OwnChildrenGone { .. } => None,
+        }
+    }
+
+    /// Whether the leader has held for the settle time, or was settled in the last report and still
+    /// leads: an operator that starts anew has not seen a break.
+    pub(super) fn leader_is_settled(&self) -> bool {
+        let Some(Ok(streak)) = self.nats.map(|nats| &nats.meta) else { return false };
+        let old = self.world.resource.status.meta_leader.as_ref();
+        let led_before = old.is_some_and(|old| old.server == streak.leader);
+        streak.is_settled(self.cluster.settle)
+            || (led_before && self.was(ConditionType::MetaLeaderSettled))
+    }
+
+    /// The pod of a server.
+    pub(super) fn pod(&self, server: &str) -> Option<&Pod> {
+        self.world.pods.iter().find(|pod| pod.name == server)
+    }
+
+    /// Names of the buckets in a state.
+    pub(super) fn buckets_in(&self, state: BucketState) -> Vec<&str> {
+        let found = self.buckets.iter().filter(|bucket| bucket.state == state);
+        found.map(|bucket| bucket.name.as_str()).collect()
+    }
+
+    pub(super) fn is_standalone(&self) -> bool {
+        self.cluster.servers == Servers::One
+    }
+}
