@@ -202,8 +202,15 @@ impl TryFrom<[u8; 32]> for UserKey {
     fn try_from(bytes: [u8; 32]) -> Result<Self, InvalidValue> {
         let strong =
             ed25519_dalek::VerifyingKey::from_bytes(&bytes).is_ok_and(|key| !key.is_weak());
-        if strong { Ok(Self(bytes)) } else { Err(not_a_user_key()) }
+        if strong && is_reduced(&bytes) { Ok(Self(bytes)) } else { Err(not_a_user_key()) }
     }
+}
+
+/// Whether the point's coordinate is below the field's prime, 2^255 - 19. The same point written
+/// with a larger number would be a second key for one user.
+fn is_reduced(bytes: &[u8; 32]) -> bool {
+    let [lowest, middle @ .., highest] = bytes;
+    *lowest < 0xed || middle.iter().any(|byte| *byte != 0xff) || highest & 0x7f != 0x7f
 }
 
 fn decode_hex<const N: usize>(encoding: &Encoding, text: &str) -> Option<[u8; N]> {

@@ -13,5 +13,6 @@
 mod bootstrap;
 mod checker;
 mod contract;
+mod ids;
 mod sqlite;
 mod words;

@@ -1,7 +1,7 @@
 //! Making, finding and opening the file. Nothing here changes a file before it is known to be ours.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::num::NonZeroU64;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,9 @@ use crate::membership::store::Deadline;
 
 /// Only the owner reads or writes the file; SQLite gives its companions the same mode.
 const PRIVATE: u32 = 0o600;
+
+/// How every SQLite 3 database begins.
+const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// How a store uses its file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +76,7 @@ pub(super) fn create(path: &Path, deadline: Deadline) -> StoreResult<Created> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(unusable(path, error)),
     }
+    check_header(path)?;
     let mut connection = told(path, connect(path, deadline))?;
     match told(path, schema::shape(&connection))? {
         Shape::Ours { .. } => Ok(Created::Existing),
@@ -100,6 +104,7 @@ pub(super) fn open(
     deadline: Deadline,
 ) -> StoreResult<Opened> {
     let identity = Identity::of(path).map_err(|error| unusable(path, error))?;
+    check_header(path)?;
     let mut writer = told(path, connect(path, deadline))?;
     match told(path, schema::shape(&writer))? {
         Shape::Empty => return Err(none_here(path)),
@@ -144,15 +149,23 @@ fn told<T>(path: &Path, seen: StoreResult<T>) -> StoreResult<T> {
             .and_then(|source| source.downcast_ref::<rusqlite::Error>())
             .and_then(rusqlite::Error::sqlite_error_code)
             == Some(ErrorCode::NotADatabase);
-        if not_a_database {
-            let message = format!(
-                "{} is not a database; it was left alone. Name another file",
-                path.display()
-            );
-            return StoreError::new(ErrorKind::ForeignStore, message);
-        }
-        error
+        if not_a_database { no_database(path) } else { error }
     })
+}
+
+/// SQLite takes a file of a few bytes for an empty one and would write over it.
+fn check_header(path: &Path) -> StoreResult<()> {
+    let mut begin = Vec::with_capacity(MAGIC.len());
+    let file = File::open(path).map_err(|error| unusable(path, error))?;
+    file.take(MAGIC.len() as u64).read_to_end(&mut begin).map_err(|error| unusable(path, error))?;
+    if begin.is_empty() || begin == MAGIC { Ok(()) } else { Err(no_database(path)) }
+}
+
+fn no_database(path: &Path) -> StoreError {
+    StoreError::new(
+        ErrorKind::ForeignStore,
+        format!("{} is not a database; it was left alone. Name another file", path.display()),
+    )
 }
 
 /// A new file's name is safe once its folder is.

@@ -60,6 +60,8 @@ impl Backend for Files {
     }
 }
 
+mod files;
+
 mod contract {
     use super::{Files, contract_tests};
 
