@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::{Auth, AuthError, Client, ConnectOptions, ServerAddr};
+use nkeys::{KeyPair, KeyPairType};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -23,6 +24,9 @@ const MAX_RECONNECTS: usize = 120;
 
 /// The longest wait between two tries to come back.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How a certificate in PEM form begins.
+const PEM_BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// Who connects. Each role has a key and an inbox of its own, so that no role hears another's
 /// answers.
@@ -64,6 +68,15 @@ pub struct InvalidAddress {
     address: String,
 }
 
+/// A file for the connection that cannot be what it must be. Its content is never repeated.
+#[derive(Debug, Error)]
+#[error("{what} {} cannot be used: {why}", file.display())]
+pub struct UnusableFile {
+    what: &'static str,
+    file: PathBuf,
+    why: String,
+}
+
 /// How to reach the servers, and as whom.
 #[derive(Clone, Debug)]
 pub struct NatsOptions {
@@ -103,6 +116,30 @@ impl NatsOptions {
     pub fn ca(mut self, file: Option<&Path>) -> Self {
         self.ca = file.map(Path::to_path_buf);
         self
+    }
+
+    /// Looks at the files that were named, so that a wrong one is told at once and not as servers
+    /// that refuse everybody.
+    ///
+    /// # Errors
+    /// [`UnusableFile`].
+    pub fn check_files(&self) -> Result<(), UnusableFile> {
+        if let Some(file) = &self.nkey {
+            let unusable = |why| UnusableFile { what: "the nkey seed", file: file.clone(), why };
+            let pair = read_seed(file).map_err(unusable)?;
+            if pair.key_pair_type() != KeyPairType::User {
+                return Err(unusable("it is the seed of another kind than a user".to_owned()));
+            }
+        }
+        if let Some(file) = &self.ca {
+            let what = "the certificate authority";
+            let unusable = |why| UnusableFile { what, file: file.clone(), why };
+            let text = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
+            if !text.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN) {
+                return Err(unusable("it holds no certificate in PEM form".to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// Connects to one of the servers, whichever takes the role first.
@@ -155,16 +192,19 @@ fn reconnect_pause(attempts: usize) -> Duration {
 fn sign(seed: Option<&Path>, nonce: &[u8]) -> Result<Auth, String> {
     let mut auth = Auth::new();
     let Some(file) = seed else { return Ok(auth) };
-    let seed = std::fs::read_to_string(file)
-        .map(Zeroizing::new)
-        .map_err(|error| format!("cannot read the nkey seed {}: {error}", file.display()))?;
-    // A line end after the seed is usual and would make it invalid.
-    let pair = nkeys::KeyPair::from_seed(seed.trim())
-        .map_err(|error| format!("{} holds no nkey seed: {error}", file.display()))?;
+    let pair = read_seed(file).map_err(|why| format!("the nkey seed {}: {why}", file.display()))?;
     auth.signature =
         Some(pair.sign(nonce).map_err(|error| format!("cannot sign with the nkey: {error}"))?);
     auth.nkey = Some(pair.public_key());
     Ok(auth)
+}
+
+fn read_seed(file: &Path) -> Result<KeyPair, String> {
+    let seed = std::fs::read_to_string(file)
+        .map(Zeroizing::new)
+        .map_err(|error| format!("it cannot be read: {error}"))?;
+    // A line end after the seed is usual and would make it invalid.
+    KeyPair::from_seed(seed.trim()).map_err(|error| format!("it holds no nkey seed: {error}"))
 }
 
 #[cfg(test)]
@@ -200,5 +240,33 @@ mod tests {
         std::fs::write(&file, "SUSECRET").unwrap();
         let trouble = sign(Some(&file), b"nonce").map(|_| ()).unwrap_err();
         assert!(!trouble.contains("SECRET"), "{trouble}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_serve_is_told_before_anybody_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("named");
+        let options = NatsOptions::new("nats://a:1", Role::Membershipd).unwrap();
+        let (seed, ca) = (options.clone().nkey(Some(&file)), options.clone().ca(Some(&file)));
+        options.check_files().unwrap();
+        assert!(seed.check_files().is_err() && ca.check_files().is_err(), "there is no file");
+        let user = KeyPair::new_user().seed().unwrap();
+        for (text, serves) in [
+            (user.clone(), true),
+            (format!("{user}\r\n"), true),
+            (user[..user.len() - 1].to_owned(), false),
+            (KeyPair::new_account().seed().unwrap(), false),
+            (KeyPair::new_operator().seed().unwrap(), false),
+            (KeyPair::new_user().public_key(), false),
+            (String::new(), false),
+        ] {
+            std::fs::write(&file, &text).unwrap();
+            let told = seed.check_files().err().map(|error| error.to_string());
+            assert_eq!(told.is_none(), serves, "{told:?}");
+            assert!(told.is_none_or(|told| text.is_empty() || !told.contains(&text)));
+        }
+        assert!(ca.check_files().is_err(), "no certificate");
+        std::fs::write(&file, "text\r\n-----BEGIN CERTIFICATE-----\r\n").unwrap();
+        ca.check_files().unwrap();
     }
 }

@@ -96,13 +96,24 @@ pub async fn run(
     target: &dyn Target,
     watch: &dyn Watch,
 ) -> Outcome<Summary> {
-    let prepared = prepare(&options.source, watch)?;
+    move_prepared(options, prepare(&options.source, watch)?, target, watch).await
+}
+
+/// Moves a membership whose source was made ready.
+///
+/// # Errors
+/// Every [`Reason`] that has to do with the buckets or a change of the source.
+pub async fn move_prepared(
+    options: &MoveOptions,
+    prepared: Prepared,
+    target: &dyn Target,
+    watch: &dyn Watch,
+) -> Outcome<Summary> {
     let fence = prepared.lock.fence()?;
     let budget = options.budget;
     let situation = budget.call(|deadline| target.situation(deadline)).await?;
-    let digest = prepared.staging.tallies().digest().to_string();
-    let course = course(&digest, fence, &situation)?;
-    let summary = summary(&prepared, digest);
+    let summary = Summary::of(&prepared);
+    let course = course(&summary.digest, fence, &situation)?;
     let run = Run { options, target, watch, summary };
     match course {
         Course::Compare => run.compare(prepared).await,
@@ -117,18 +128,22 @@ pub async fn run(
     }
 }
 
-fn summary(prepared: &Prepared, digest: String) -> Summary {
-    Summary {
-        state: State::DryRun,
-        source: prepared.schema.kind.clone(),
-        digest,
-        counts: *prepared.staging.tallies(),
-        notes: prepared.notes,
-        backup: prepared.backup.clone(),
-        imported: ImportCounts::default(),
-        pruned: 0,
-        comparison: None,
-        milliseconds: Times { prepare: prepared.times, ..Times::default() },
+impl Summary {
+    /// What there is to move, before anything was written.
+    #[must_use]
+    pub fn of(prepared: &Prepared) -> Self {
+        Self {
+            state: State::DryRun,
+            source: prepared.schema.kind.clone(),
+            digest: prepared.staging.tallies().digest().to_string(),
+            counts: *prepared.staging.tallies(),
+            notes: prepared.notes,
+            backup: prepared.backup.clone(),
+            imported: ImportCounts::default(),
+            pruned: 0,
+            comparison: None,
+            milliseconds: Times { prepare: prepared.times, ..Times::default() },
+        }
     }
 }
 
