@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a helper that meets the impossible fails its test")]
 
 mod architecture;
+mod convergence;
 mod crd;
+mod fake;
 mod fixture;
 mod manifests;
 mod nats_config;

@@ -35,7 +35,8 @@ pub enum Step {
         /// Losses accepted before it was written.
         losses_accepted: BTreeSet<Bucket>,
     },
-    /// Adds buckets to those that the control record lists as made, by compare-and-set.
+    /// Adds buckets to those that the control record lists as made, by compare-and-set: only those
+    /// whose stream answers.
     RecordBuckets {
         /// Which.
         buckets: BTreeSet<Bucket>,
