@@ -12,6 +12,8 @@
 //! * `api` is the words of the Kubernetes resource and `cluster` the pure decisions about it. They
 //!   exist with the feature `operator`.
 //! * `command` is the command line of `membershipd`. It exists with the feature `service`.
+//! * `service` is the membership over HTTP: signatures, policy, handlers. It exists with the feature
+//!   `service`.
 //! * [`runtime`] is the floor both programs stand on.
 //!
 //! The programs in `src/bin` only wire these together.
@@ -27,3 +29,5 @@ pub mod membership;
 #[cfg(feature = "service")]
 pub mod migration;
 pub mod runtime;
+#[cfg(feature = "service")]
+pub mod service;

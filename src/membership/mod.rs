@@ -7,6 +7,7 @@
 //!   file, the embedded default) and [`kv`] (replicated JetStream buckets) both implement.
 //! * [`rules`] and [`refusal`] are what both must decide and word alike.
 //! * [`authorize`] is the one question that must never be answered wrongly: may this user act?
+//! * [`requests`] remembers what was asked, so that a change sent twice is made once.
 //! * [`snapshot`] is a store as lines of JSON, for export, import and migration.
 //!
 //! Nothing here knows Kubernetes or HTTP.
@@ -17,6 +18,7 @@ pub mod ids;
 pub mod kv;
 pub mod records;
 pub mod refusal;
+pub mod requests;
 pub mod rules;
 pub mod snapshot;
 pub mod sqlite;

@@ -1,0 +1,183 @@
+//! Requests that change something, each remembered under its caller's nonce, so that one sent twice
+//! is done once, whichever replica it reaches.
+//!
+//! A request is recorded before its mutation and its outcome after it. What a crash leaves between
+//! the two is a pending request, which the next try of it resolves: the mutation is done under the
+//! request itself, so that it can happen once only.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::error::StoreResult;
+use super::ids::{InvalidValue, UserKey};
+use super::records::UnixMillis;
+use super::store::{Deadline, MembershipStore};
+
+/// The longest outcome that is kept, in bytes. Answers to changes are a record or nothing.
+pub const OUTCOME_MAX_BYTES: usize = 16 * 1024;
+
+/// What a caller marks a request with: 16 to 64 characters of `A-Z a-z 0-9 - _`, never used twice.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Nonce(String);
+
+impl Nonce {
+    /// The nonce as it was sent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Nonce {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if (16..=64).contains(&text.len()) && text.bytes().all(plain) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(InvalidValue::Form { what: "nonce", expected: "16 to 64 of A-Z a-z 0-9 - and _" })
+    }
+}
+
+impl fmt::Display for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which request it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RequestKey {
+    /// Who sent it.
+    pub caller: UserKey,
+    /// The caller's own mark of it.
+    pub nonce: Nonce,
+}
+
+/// What the request asks for, as a SHA-256 over method, target and body: the same nonce with
+/// another fingerprint is another request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// Whether what is asked for makes the store grow for good. What frees or revokes is recorded even
+/// in a store that is full for everything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Growth {
+    /// It adds something.
+    Grows,
+    /// It takes something away.
+    Frees,
+}
+
+/// A request to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRequest {
+    /// Which one.
+    pub key: RequestKey,
+    /// What it asks for.
+    pub fingerprint: Fingerprint,
+    /// Whether it makes the store grow.
+    pub growth: Growth,
+    /// Now.
+    pub now: UnixMillis,
+}
+
+/// How a request ended, as its answerer wrote it down: opaque here, and never a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome(String);
+
+impl Outcome {
+    /// The text as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Outcome {
+    type Error = InvalidValue;
+
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
+        let (what, actual, max) = ("outcome", text.len(), OUTCOME_MAX_BYTES);
+        match actual {
+            0 => Err(InvalidValue::Empty { what }),
+            _ if actual > max => Err(InvalidValue::TooLong { what, actual, max }),
+            _ => Ok(Self(text)),
+        }
+    }
+}
+
+/// What the log knows of a request that comes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It is new, and now recorded.
+    Fresh,
+    /// It came before, and its mutation is not known to have happened. Do it under the request.
+    Pending,
+    /// It came before and its mutation happened; only its outcome was not written down.
+    Committed,
+    /// It came before and ended so.
+    Answered(Outcome),
+    /// Its nonce came before with another fingerprint.
+    Other,
+}
+
+/// The memory of requests beside a membership store.
+#[async_trait]
+pub trait RequestLog: Send + Sync {
+    /// Records a request create-only, or tells what is known of it.
+    ///
+    /// # Errors
+    /// `Full` for a growing request when four fifths of the room are used. After any error the
+    /// request's mutation must not be tried.
+    async fn begin_request(&self, new: NewRequest, deadline: Deadline) -> StoreResult<Begun>;
+
+    /// Writes down how a recorded request ended. The first outcome stays.
+    ///
+    /// # Errors
+    /// As every operation.
+    async fn end_request(
+        &self,
+        key: &RequestKey,
+        outcome: Outcome,
+        deadline: Deadline,
+    ) -> StoreResult<()>;
+
+    /// Forgets requests that were recorded before a moment, and tells how many.
+    ///
+    /// # Errors
+    /// As every operation.
+    async fn forget_requests(&self, before: UnixMillis, deadline: Deadline) -> StoreResult<u64>;
+
+    /// The store for the one mutation of a recorded request: it happens under the request once at
+    /// most, whoever tries it at the same time. A try that came second ends in `Conflict`; the log
+    /// then tells what became of the first.
+    fn under(&self, key: &RequestKey) -> Arc<dyn MembershipStore>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_is_short_plain_and_not_guessed_by_accident() {
+        for good in ["0123456789abcdef", "A-Z_a-z_0-9_----", &"x".repeat(64)] {
+            assert_eq!(good.parse::<Nonce>().unwrap().as_str(), good);
+        }
+        for bad in ["", "0123456789abcde", &"x".repeat(65), "0123456789abcde ", "0123456789abcdé"]
+        {
+            assert!(bad.parse::<Nonce>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_outcome_is_bounded() {
+        assert!(Outcome::try_from(String::new()).is_err());
+        assert!(Outcome::try_from("x".repeat(OUTCOME_MAX_BYTES)).is_ok());
+        assert!(Outcome::try_from("x".repeat(OUTCOME_MAX_BYTES + 1)).is_err());
+    }
+}
