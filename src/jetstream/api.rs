@@ -384,6 +384,33 @@ pub async fn purge_subject(
     call(transport, request, within).await.map(|answer: Answer| answer.purged)
 }
 
+/// Asks a stream's leader to hand over to another replica.
+///
+/// # Errors
+/// [`CallError`]; also when the server answers anything but success.
+pub async fn step_down_stream(
+    transport: &dyn Transport,
+    stream: &str,
+    within: Duration,
+) -> Result<(), CallError> {
+    let subject = format!("$JS.API.STREAM.LEADER.STEPDOWN.{stream}");
+    succeed(transport, Request::new(subject, Bytes::new()), within).await
+}
+
+/// Asks once for something that is answered by success alone.
+pub(super) async fn succeed(
+    transport: &dyn Transport,
+    request: Request,
+    within: Duration,
+) -> Result<(), CallError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        success: bool,
+    }
+    let answer: Answer = call(transport, request, within).await?;
+    if answer.success { Ok(()) } else { Err(CallError::Rubbish("neither success nor an error")) }
+}
+
 /// Asks once. A server's error is an error even where the rest of the answer would do.
 async fn call<T: DeserializeOwned>(
     transport: &dyn Transport,

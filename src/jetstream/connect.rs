@@ -1,6 +1,7 @@
 //! The one place where connection options are made: addresses, the role's nkey and inbox, the
 //! certificate authority. Nothing is kept and nothing is asked here.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,8 +83,24 @@ pub struct UnusableFile {
 pub struct NatsOptions {
     servers: Vec<ServerAddr>,
     role: Role,
-    nkey: Option<PathBuf>,
+    nkey: Option<Seed>,
     ca: Option<PathBuf>,
+}
+
+/// Where the seed of a key is. What it holds is never shown.
+#[derive(Clone)]
+enum Seed {
+    File(PathBuf),
+    Held(Arc<Zeroizing<String>>),
+}
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => f.debug_tuple("File").field(file).finish(),
+            Self::Held(_) => f.write_str("Held"),
+        }
+    }
 }
 
 impl NatsOptions {
@@ -107,7 +124,14 @@ impl NatsOptions {
     /// rotated one is picked up.
     #[must_use]
     pub fn nkey(mut self, file: Option<&Path>) -> Self {
-        self.nkey = file.map(Path::to_path_buf);
+        self.nkey = file.map(|file| Seed::File(file.to_path_buf()));
+        self
+    }
+
+    /// The seed of the role's nkey itself.
+    #[must_use]
+    pub fn seed(mut self, seed: Zeroizing<String>) -> Self {
+        self.nkey = Some(Seed::Held(Arc::new(seed)));
         self
     }
 
@@ -124,7 +148,7 @@ impl NatsOptions {
     /// # Errors
     /// [`UnusableFile`].
     pub fn check_files(&self) -> Result<(), UnusableFile> {
-        if let Some(file) = &self.nkey {
+        if let Some(Seed::File(file)) = &self.nkey {
             let unusable = |why| UnusableFile { what: "the nkey seed", file: file.clone(), why };
             let pair = read_seed(file).map_err(unusable)?;
             if pair.key_pair_type() != KeyPairType::User {
@@ -164,7 +188,7 @@ impl NatsOptions {
                 if retired {
                     return Err(AuthError::new("this connection was retired"));
                 }
-                sign(seed.as_deref(), &nonce).map_err(AuthError::new)
+                sign(seed.as_ref(), &nonce).map_err(AuthError::new)
             }
         };
         let options = ConnectOptions::with_auth_callback(authenticate)
@@ -188,11 +212,16 @@ fn reconnect_pause(attempts: usize) -> Duration {
     RECONNECT_PAUSE_MAX.min(Duration::from_millis((1 << doubled) - 1))
 }
 
-/// Proves to hold the key of a seed file; a server without users is told nothing.
-fn sign(seed: Option<&Path>, nonce: &[u8]) -> Result<Auth, String> {
+/// Proves to hold the key of a seed; a server without users is told nothing.
+fn sign(seed: Option<&Seed>, nonce: &[u8]) -> Result<Auth, String> {
     let mut auth = Auth::new();
-    let Some(file) = seed else { return Ok(auth) };
-    let pair = read_seed(file).map_err(|why| format!("the nkey seed {}: {why}", file.display()))?;
+    let Some(seed) = seed else { return Ok(auth) };
+    let pair = match seed {
+        Seed::File(file) => {
+            read_seed(file).map_err(|why| format!("the nkey seed {}: {why}", file.display()))?
+        }
+        Seed::Held(seed) => key_pair(seed)?,
+    };
     auth.signature =
         Some(pair.sign(nonce).map_err(|error| format!("cannot sign with the nkey: {error}"))?);
     auth.nkey = Some(pair.public_key());
@@ -203,7 +232,11 @@ fn read_seed(file: &Path) -> Result<KeyPair, String> {
     let seed = std::fs::read_to_string(file)
         .map(Zeroizing::new)
         .map_err(|error| format!("it cannot be read: {error}"))?;
-    // A line end after the seed is usual and would make it invalid.
+    key_pair(&seed)
+}
+
+/// A line end after the seed is usual and would make it invalid.
+fn key_pair(seed: &str) -> Result<KeyPair, String> {
     KeyPair::from_seed(seed.trim()).map_err(|error| format!("it holds no nkey seed: {error}"))
 }
 
@@ -233,13 +266,20 @@ mod tests {
         let file = folder.path().join("seed.nk");
         let pair = nkeys::KeyPair::new_user();
         std::fs::write(&file, format!("{}\n", pair.seed().unwrap())).unwrap();
-        let auth = sign(Some(&file), b"nonce").unwrap();
-        assert_eq!(auth.nkey, Some(pair.public_key()));
-        pair.verify(b"nonce", &auth.signature.unwrap()).unwrap();
+        let held = Seed::Held(Arc::new(Zeroizing::new(pair.seed().unwrap())));
+        assert_eq!(format!("{held:?}"), "Held");
+        for seed in [Seed::File(file.clone()), held] {
+            let auth = sign(Some(&seed), b"nonce").unwrap();
+            assert_eq!(auth.nkey, Some(pair.public_key()));
+            pair.verify(b"nonce", &auth.signature.unwrap()).unwrap();
+        }
 
         std::fs::write(&file, "SUSECRET").unwrap();
-        let trouble = sign(Some(&file), b"nonce").map(|_| ()).unwrap_err();
-        assert!(!trouble.contains("SECRET"), "{trouble}");
+        let wrong = Seed::Held(Arc::new(Zeroizing::new("SUSECRET".to_owned())));
+        for seed in [Seed::File(file), wrong] {
+            let trouble = sign(Some(&seed), b"nonce").map(|_| ()).unwrap_err();
+            assert!(!trouble.contains("SECRET"), "{trouble}");
+        }
     }
 
     #[test]

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use async_nats::client::RequestErrorKind;
 use async_nats::connection::State;
-use async_nats::{Client, RequestError};
+use async_nats::{Client, ConnectErrorKind, RequestError};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::StreamExt;
 use tokio::time::{sleep, timeout_at};
 
 use super::batch::OrderedTransport;
@@ -34,6 +35,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 pub struct Link {
     options: NatsOptions,
     current: RwLock<Option<Arc<Connection>>>,
+    /// The last try to connect met a server that refused the key.
+    refused: AtomicBool,
     /// Held by whoever is making a connection, so that only one is made.
     connecting: tokio::sync::Mutex<()>,
 }
@@ -68,7 +71,65 @@ impl Link {
     /// A link that connects with the first request.
     #[must_use]
     pub fn new(options: NatsOptions) -> Self {
-        Self { options, current: RwLock::new(None), connecting: tokio::sync::Mutex::new(()) }
+        Self {
+            options,
+            current: RwLock::new(None),
+            refused: AtomicBool::new(false),
+            connecting: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Whether the last try to connect was refused: the servers are there and do not know the key.
+    #[must_use]
+    pub fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Asks all servers at once and gives what was answered in time, at most so many answers.
+    ///
+    /// # Errors
+    /// [`Silence`] when the question could not be asked; that nobody answers is no error.
+    pub async fn gather(
+        &self,
+        request: Request,
+        answers: usize,
+        within: Duration,
+    ) -> Result<Vec<Bytes>, Silence> {
+        let until = Instant::now() + within;
+        let connection = self.ready(until).await?;
+        let asked = in_time(until, async {
+            let inbox = connection.client.new_inbox();
+            let heard = connection.client.subscribe(inbox.clone()).await.ok()?;
+            let Request { subject, headers, payload } = request;
+            let client = &connection.client;
+            client.publish_with_reply_and_headers(subject, inbox, headers, payload).await.ok()?;
+            Some(heard)
+        });
+        let Some(mut heard) = asked.await? else {
+            self.give_up(&connection);
+            return Err(Silence::NotSent("the connection took no more messages".to_owned()));
+        };
+        let mut found = Vec::new();
+        while found.len() < answers {
+            match timeout_at(until.into(), heard.next()).await {
+                Ok(Some(message)) => found.push(message.payload),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.judge(&connection, !found.is_empty());
+        Ok(found)
+    }
+
+    /// Notes whether a question was answered.
+    fn judge(&self, connection: &Arc<Connection>, answered: bool) {
+        if answered {
+            connection.hear();
+            return;
+        }
+        connection.unanswered.fetch_add(1, Ordering::Relaxed);
+        if connection.is_hopeless() {
+            self.give_up(connection);
+        }
     }
 
     fn current(&self) -> Option<Arc<Connection>> {
@@ -85,8 +146,15 @@ impl Link {
         }
         let retired = Arc::new(AtomicBool::new(false));
         let connect = self.options.connect_until(Arc::clone(&retired));
-        let client =
-            in_time(until, connect).await?.map_err(|error| Silence::NotSent(error.to_string()))?;
+        let connected = in_time(until, connect).await?;
+        let refused = connected.as_ref().err().is_some_and(|error| {
+            matches!(
+                error.kind(),
+                ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication
+            )
+        });
+        self.refused.store(refused, Ordering::Relaxed);
+        let client = connected.map_err(|error| Silence::NotSent(error.to_string()))?;
         let connection = Arc::new(Connection {
             client,
             retired,
@@ -188,10 +256,7 @@ impl Link {
             }
             Ok(Err(error)) => Err(self.explain(&error, connection)),
             Err(_) => {
-                connection.unanswered.fetch_add(1, Ordering::Relaxed);
-                if connection.is_hopeless() {
-                    self.give_up(connection);
-                }
+                self.judge(connection, false);
                 Err(Silence::NoAnswer)
             }
         }

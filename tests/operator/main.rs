@@ -9,3 +9,4 @@ mod fake;
 mod fixture;
 mod manifests;
 mod nats_config;
+mod servers;
