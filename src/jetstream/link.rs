@@ -145,7 +145,8 @@ impl Link {
             return Ok(connection);
         }
         let retired = Arc::new(AtomicBool::new(false));
-        let connect = self.options.connect_until(Arc::clone(&retired));
+        // On the heap: a connection in the making is large.
+        let connect = Box::pin(self.options.connect_until(Arc::clone(&retired)));
         let connected = in_time(until, connect).await?;
         let refused = connected.as_ref().err().is_some_and(|error| {
             matches!(
