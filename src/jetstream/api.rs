@@ -365,7 +365,8 @@ async fn configure(
     call(transport, Request::new(format!("$JS.API.STREAM.{verb}.{stream}"), body), within).await
 }
 
-/// Takes every message of one subject out of a stream. Gives how many there were.
+/// Takes the messages of one subject out of a stream, up to and with a sequence: what was published
+/// to it since stays. Gives how many there were.
 ///
 /// # Errors
 /// [`CallError`].
@@ -373,14 +374,16 @@ pub async fn purge_subject(
     transport: &dyn Transport,
     stream: &str,
     subject: &str,
+    through: u64,
     within: Duration,
 ) -> Result<u64, CallError> {
     #[derive(Deserialize)]
     struct Answer {
         purged: u64,
     }
-    let body = json!({ "filter": subject }).to_string().into_bytes();
-    let request = Request::new(format!("$JS.API.STREAM.PURGE.{stream}"), body);
+    // The server leaves the message of the given sequence.
+    let body = json!({ "filter": subject, "seq": through.saturating_add(1) }).to_string();
+    let request = Request::new(format!("$JS.API.STREAM.PURGE.{stream}"), body.into_bytes());
     call(transport, request, within).await.map(|answer: Answer| answer.purged)
 }
 

@@ -120,11 +120,16 @@ pub struct RoomKeyRecord {
     pub sealed: SealedKey,
 }
 
-fn write_sealed<S: Serializer>(sealed: &SealedKey, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn write_sealed<S: Serializer>(
+    sealed: &SealedKey,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&Zeroizing::new(BASE64.encode(sealed.expose())))
 }
 
-fn read_sealed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SealedKey, D::Error> {
+pub(super) fn read_sealed<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<SealedKey, D::Error> {
     let text = Zeroizing::new(String::deserialize(deserializer)?);
     // The decoder's own error would repeat a byte of the key.
     let bytes = BASE64
