@@ -51,6 +51,18 @@ pub struct World {
     pub key_refused: bool,
 }
 
+impl World {
+    /// The names of the servers that there are to ask: as many as the StatefulSet has, for another
+    /// number in the spec is refused; else as many as the spec wants.
+    #[must_use]
+    pub fn servers(&self, cluster: &ValidatedCluster) -> Vec<String> {
+        let made = self.stateful_set.ours().and_then(|set| set.spec.as_ref()?.replicas);
+        let made = made.and_then(|made| u8::try_from(made).ok());
+        let count = made.unwrap_or_else(|| cluster.servers.count());
+        (0..count).map(|ordinal| cluster.names.server(ordinal)).collect()
+    }
+}
+
 /// What the resource says apart from its spec.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resource {

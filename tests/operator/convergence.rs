@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::fake::{BAD_IMAGE, Crash, Fake, Probe};
 
 /// Seconds in which everything comes to rest.
-const LONG: u32 = 600;
+const LONG: u32 = 1200;
 
 fn settled(spec: &Value, seed: u64) -> (Fake, Probe) {
     let (mut fake, mut probe) = (Fake::new(spec, seed), Probe::default());

@@ -9,4 +9,6 @@ mod fake;
 mod fixture;
 mod manifests;
 mod nats_config;
+mod plan_rules;
 mod servers;
+mod status_walk;

@@ -106,7 +106,8 @@ fn converge(look: &Look<'_>) -> Stage {
         Some(next) if !next.steps.is_empty() => return Stage::Break(next),
         before => restart::servers_are_current(look, revision, before)?,
     }
-    restart::configurations_are_current(look, &facts)
+    restart::configurations_are_current(look, &facts)?;
+    if look.settled().is_some() { look::go_on() } else { look::wait(Wait::MetaLeader) }
 }
 
 /// The finalizer is there exactly while the policy is `Delete`, and before anything that it is for.

@@ -95,8 +95,9 @@ pub enum Step {
 
 impl Step {
     /// Whether the step takes something away that others rely on, or cannot be taken back. Before
-    /// such a step the world is looked at again, by reads that the API server answers from its
-    /// quorum, and it is done only if the plan from that look has the same step.
+    /// the first such step of a plan the world is looked at once more, by reads that the API server
+    /// answers from its quorum, and the risky ones are done only so far as the plan from that look
+    /// has them too.
     #[must_use]
     pub const fn is_risky(&self) -> bool {
         match self {

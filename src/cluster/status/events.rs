@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::view::View;
-use crate::api::conditions::{ConditionType, find};
+use crate::api::conditions::{ConditionType, Reason, find};
 use crate::api::v1alpha1::MembershipClusterStatus;
 use crate::cluster::plan::Step;
 use crate::cluster::world::ClaimMark;
@@ -97,48 +97,79 @@ fn deed(view: &View<'_>, step: &Step) -> Option<Event> {
     }
 }
 
-/// One Event for each summary condition that changed, and for each new kind of work or trouble.
+/// What changed between two reports, each thing once and by its worst name: a stall is not told
+/// again as not ready, nor that as degraded.
 pub(super) fn of_conditions(old: &[Condition], new: &[Condition]) -> Vec<Event> {
-    let changed = |kind| {
-        let now = find(new, kind)?;
-        let before = find(old, kind);
-        let was = before.is_some_and(|before| before.status == "True");
-        let same_reason = before.is_some_and(|before| before.reason == now.reason);
-        Some((now, was, now.status == "True", same_reason))
-    };
-    let mut events = Vec::new();
-    if let Some((now, was, is, same)) = changed(ConditionType::Stalled) {
-        events.extend(abnormal(now, (was, is, same), "Stall", "Resumed"));
-    }
-    if let Some((now, false, true, _)) = changed(ConditionType::Ready) {
-        events.push(event(EventKind::Normal, "Ready", "Report", &now.message));
-    }
-    if let Some((now, true, false, _)) = changed(ConditionType::Ready) {
-        events.push(event(EventKind::Warning, "NotReady", "Report", &now.message));
-    }
-    if let Some((now, was, is, _)) = changed(ConditionType::Degraded) {
-        events.extend(abnormal(now, (was, is, true), "Report", "Recovered"));
-    }
-    if let Some((now, was, true, same)) = changed(ConditionType::Reconciling)
-        && (!was || !same)
-    {
-        events.push(event(EventKind::Normal, &now.reason, "Reconcile", &now.message));
-    }
+    let change = |kind| Change::of(old, new, kind);
+    let stalled =
+        change(ConditionType::Stalled).and_then(|change| change.began_or_ended("Stall", "Resumed"));
+    let ready = change(ConditionType::Ready).and_then(|change| change.of_ready());
+    let degraded = change(ConditionType::Degraded).and_then(|change| {
+        Change { same_reason: true, ..change }.began_or_ended("Report", "Recovered")
+    });
+    let work = change(ConditionType::Reconciling).and_then(|change| change.of_work());
+    let worst = [stalled, ready, degraded].into_iter().flatten();
+    let (bad, good): (Vec<Event>, Vec<Event>) =
+        worst.partition(|event| event.kind == EventKind::Warning);
+    let mut events: Vec<Event> = work.into_iter().chain(bad.into_iter().take(1)).collect();
+    events.extend(good);
+    events.dedup_by(|later, first| later.note == first.note);
     events
 }
 
-/// The Event of a condition that is bad when true: that it began, what it is by now, or that it is
-/// over.
-fn abnormal(
-    now: &Condition,
-    (was, is, same): (bool, bool, bool),
-    action: &'static str,
-    over: &'static str,
-) -> Option<Event> {
-    match (was, is) {
-        (true, true) if same => None,
-        (_, true) => Some(event(EventKind::Warning, &now.reason, action, &now.message)),
-        (true, false) => Some(event(EventKind::Normal, over, action, &now.message)),
-        (false, false) => None,
+/// A condition now, compared with before.
+struct Change<'a> {
+    now: &'a Condition,
+    was: bool,
+    is: bool,
+    same_reason: bool,
+}
+
+impl<'a> Change<'a> {
+    fn of(old: &[Condition], new: &'a [Condition], kind: ConditionType) -> Option<Self> {
+        let now = find(new, kind)?;
+        let before = find(old, kind);
+        Some(Self {
+            now,
+            was: before.is_some_and(|before| before.status == "True"),
+            is: now.status == "True",
+            same_reason: before.is_some_and(|before| before.reason == now.reason),
+        })
+    }
+
+    /// Of a condition that is bad when true: that it began, what it is by now, or that it is over.
+    fn began_or_ended(&self, action: &'static str, over: &'static str) -> Option<Event> {
+        let now = self.now;
+        match (self.was, self.is) {
+            (true, true) if self.same_reason => None,
+            (_, true) => Some(event(EventKind::Warning, &now.reason, action, &now.message)),
+            (true, false) => Some(event(EventKind::Normal, over, action, &now.message)),
+            (false, false) => None,
+        }
+    }
+
+    /// Not ready while what was asked for is done, such as a deletion, is no warning.
+    fn of_ready(&self) -> Option<Event> {
+        let now = self.now;
+        let asked_for = matches!(
+            Reason::parse(&now.reason),
+            Some(Reason::Deleting | Reason::RaisingReplicas | Reason::ReplicasSyncing)
+        );
+        match (self.was, self.is) {
+            (false, true) => Some(event(EventKind::Normal, "Ready", "Report", &now.message)),
+            (true, false) => {
+                let kind = if asked_for { EventKind::Normal } else { EventKind::Warning };
+                Some(event(kind, &now.reason, "Report", &now.message))
+            }
+            (true, true) | (false, false) => None,
+        }
+    }
+
+    /// Each new kind of work.
+    fn of_work(&self) -> Option<Event> {
+        let goes_on = self.was && self.same_reason;
+        let now = self.now;
+        (self.is && !goes_on)
+            .then(|| event(EventKind::Normal, &now.reason, "Reconcile", &now.message))
     }
 }

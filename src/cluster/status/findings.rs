@@ -3,7 +3,7 @@
 use k8s_openapi::jiff::SignedDuration;
 
 use super::view::View;
-use super::words::{list, trouble_reason, trouble_words, unsettled_words, wait_words};
+use super::words::{list, servers, trouble_reason, trouble_words, unsettled_words, wait_words};
 use crate::api::conditions::{ConditionType, Finding, Reason, Truth, find};
 use crate::api::v1alpha1::BucketState;
 use crate::cluster::equal::Equality;
@@ -43,16 +43,16 @@ fn headline(
     reconciling: &Verdict,
     degraded: &Verdict,
 ) -> String {
-    for verdict in [stalled, reconciling] {
-        if verdict.0 == Truth::True {
-            return verdict.2.clone();
-        }
-    }
-    let words = if ready.0 != Truth::True || degraded.0 != Truth::True { ready } else { degraded };
-    if view.cluster.suspend && !view.cluster.deleting {
-        return format!("suspended; {}", words.2);
-    }
-    words.2.clone()
+    let (serves, lacks) = (ready.0 == Truth::True, degraded.0 == Truth::True);
+    let words = match (stalled.0, reconciling.0) {
+        (Truth::True, _) => stalled.2.clone(),
+        (_, Truth::True) if serves && lacks => format!("{}; {}", reconciling.2, degraded.2),
+        (_, Truth::True) => reconciling.2.clone(),
+        _ if serves && lacks => format!("serving, {}", degraded.2),
+        _ => ready.2.clone(),
+    };
+    let suspended = view.pass.plan.wait == Wait::Suspended;
+    if suspended { format!("suspended; {words}") } else { words }
 }
 
 /// What a past report said, while NATS has been silent only shortly.
@@ -71,7 +71,7 @@ fn past(view: &View<'_>, kind: ConditionType) -> Option<Verdict> {
 }
 
 fn servers_ready(view: &View<'_>) -> Verdict {
-    let wanted = usize::from(view.cluster.servers.count());
+    let wanted = view.servers.len();
     if view.missing.is_empty() {
         let words = if wanted == 1 {
             "the server is ready".to_owned()
@@ -81,17 +81,9 @@ fn servers_ready(view: &View<'_>) -> Verdict {
         return (Truth::True, Reason::AsExpected, words);
     }
     let ready = wanted - view.missing.len();
-    let why: Vec<String> = view.missing.iter().map(|server| server_words(view, server)).collect();
-    let words = format!("{ready} of {wanted} servers are ready, not {}", list(&why));
+    let why = servers(&view.world.pods, &view.missing);
+    let words = format!("{ready} of {wanted} servers are ready, not {why}");
     (Truth::False, Reason::ServersNotReady, words)
-}
-
-/// A server that is not ready, with Kubernetes' word for why.
-fn server_words(view: &View<'_>, server: &str) -> String {
-    match view.pod(server).and_then(|pod| pod.trouble.as_ref()) {
-        Some(trouble) => format!("{server} ({trouble})"),
-        None => server.to_owned(),
-    }
 }
 
 fn meta_leader_settled(view: &View<'_>) -> Verdict {
@@ -162,7 +154,7 @@ fn stalled(view: &View<'_>, servers: &Verdict) -> Verdict {
         return (Truth::True, failure.reason, failure.message.clone());
     }
     if first_start_takes_too_long(view, servers) {
-        let (_, words) = wait_words(view.cluster, &view.pass.plan.wait);
+        let (_, words) = wait_words(view.cluster, &view.world.pods, &view.pass.plan.wait);
         let words = format!("the first start takes longer than bootstrap.timeout: still {words}");
         return (Truth::True, Reason::BootstrapTimeout, words);
     }
@@ -183,7 +175,7 @@ fn first_start_takes_too_long(view: &View<'_>, servers: &Verdict) -> bool {
 
 fn reconciling(view: &View<'_>, stalled: &Verdict) -> Verdict {
     let wait = &view.pass.plan.wait;
-    let (reason, words) = wait_words(view.cluster, wait);
+    let (reason, words) = wait_words(view.cluster, &view.world.pods, wait);
     if stalled.0 == Truth::True {
         return (Truth::False, stalled.1, "waiting for a person".to_owned());
     }
@@ -236,7 +228,7 @@ const fn is_work(wait: &Wait) -> bool {
 
 fn ready(view: &View<'_>, stalled: &Verdict, reconciling: &Verdict, buckets: &Verdict) -> Verdict {
     if view.cluster.deleting {
-        let (reason, words) = wait_words(view.cluster, &view.pass.plan.wait);
+        let (reason, words) = wait_words(view.cluster, &view.world.pods, &view.pass.plan.wait);
         return (Truth::False, reason, words);
     }
     if stalled.0 == Truth::True {
@@ -309,16 +301,14 @@ fn fault(view: &View<'_>, reconciling: &Verdict) -> Option<(Reason, String)> {
     }
     let working = reconciling.0 == Truth::True;
     let rolling = working && reconciling.1 == Reason::RollingRestart;
-    let gone: Vec<String> = view
-        .missing
-        .iter()
-        .map(|server| server_words(view, server))
-        .chain(view.silent.iter().cloned())
-        .collect();
+    let gone: Vec<String> = view.missing.iter().chain(&view.silent).cloned().collect();
     let in_trouble = |server: &String| view.pod(server).is_some_and(|pod| pod.trouble.is_some());
     let on_its_way = rolling && gone.len() == 1 && !view.missing.iter().any(in_trouble);
     if !gone.is_empty() && !on_its_way {
-        return Some((Reason::ServersNotReady, format!("not there: {}", list(&gone))));
+        return Some((
+            Reason::ServersNotReady,
+            format!("without {}", servers(&view.world.pods, &gone)),
+        ));
     }
     let syncing = view.buckets_in(BucketState::Syncing);
     (!syncing.is_empty() && !working).then(|| {

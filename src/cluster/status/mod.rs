@@ -13,11 +13,13 @@ mod findings;
 mod view;
 mod words;
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 
 pub use events::{Event, EventKind};
-pub use words::{trouble_words, wait_words};
+pub use words::wait_words;
 
 use super::plan::{Plan, Step};
 use super::validate::ValidatedCluster;
@@ -90,8 +92,8 @@ fn keep_generation_of_ready(cluster: &ValidatedCluster, old: &[Condition], new: 
 fn fields(view: &View<'_>, conditions: Vec<Condition>) -> MembershipClusterStatus {
     let (cluster, world) = (view.cluster, view.world);
     let old = &world.resource.status;
-    let wanted = cluster.servers.count();
-    let ready = usize::from(wanted) - view.missing.len();
+    let wanted = view.servers.len();
+    let ready = wanted - view.missing.len();
     let known_id = view.pass.plan.cluster_id.clone().filter(|id| *id != view.given.fresh_id);
     let made = world.stateful_set.ours().is_some();
     MembershipClusterStatus {
@@ -127,16 +129,19 @@ fn available_image(view: &View<'_>) -> Option<String> {
     (view.cluster.pod.image.is_none() && running != default).then(|| default.clone())
 }
 
-/// The leader with the time since which it has been seen to lead.
+/// The leader with the time since which it has been seen to lead: a settled one, or on a cluster
+/// that was up the one that a majority follows.
 fn meta_leader(view: &View<'_>) -> Option<MetaLeader> {
     let old = view.world.resource.status.meta_leader.clone();
     let Some(nats) = view.nats else { return old.filter(|_| view.keeps_the_past) };
-    let streak = nats.meta.as_ref().ok().filter(|_| view.leader_is_settled())?;
-    let same = old.filter(|old| old.server == streak.leader);
-    let held = streak.at.saturating_sub(streak.since);
+    let streak = nats.meta.as_ref().ok();
+    let settled = streak.filter(|_| view.leader_is_settled());
+    let followed = view.followed_leader().filter(|_| view.was_up);
+    let leader = settled.map(|streak| streak.leader.as_str()).or(followed)?;
+    let held = streak.map_or(Duration::ZERO, |streak| streak.at.saturating_sub(streak.since));
     let since = view.given.now.checked_sub(held).unwrap_or(view.given.now);
-    let fresh = MetaLeader { server: streak.leader.clone(), since: whole_seconds(since) };
-    Some(same.unwrap_or(fresh))
+    let fresh = MetaLeader { server: leader.to_owned(), since: whole_seconds(since) };
+    Some(old.filter(|old| old.server == leader).unwrap_or(fresh))
 }
 
 /// What users read of a resource whose spec cannot be acted on.

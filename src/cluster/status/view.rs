@@ -27,6 +27,8 @@ pub(super) struct View<'a> {
     pub(super) keeps_the_past: bool,
     /// The last report said that the cluster was up, or had been.
     pub(super) was_up: bool,
+    /// The servers that there are or shall be.
+    pub(super) servers: Vec<String>,
     /// Servers without a ready pod that stays.
     pub(super) missing: Vec<String>,
     /// Servers with a ready pod that do not answer.
@@ -45,10 +47,12 @@ impl<'a> View<'a> {
         pass: Pass<'a>,
     ) -> Self {
         let nats = world.nats.as_ref().filter(|nats| nats.age <= NATS_SPEAKS_FOR);
-        let names = cluster.servers.ordinals().map(|ordinal| cluster.names.server(ordinal));
+        let servers = world.servers(cluster);
         let is_ready = |pod: &Pod| pod.ready && !pod.deleting;
-        let (ready, missing): (Vec<String>, Vec<String>) =
-            names.partition(|name| world.pods.iter().any(|pod| pod.name == *name && is_ready(pod)));
+        let (ready, missing): (Vec<String>, Vec<String>) = servers
+            .iter()
+            .cloned()
+            .partition(|name| world.pods.iter().any(|pod| pod.name == *name && is_ready(pod)));
         let silent: Vec<String> = nats
             .map(|nats| ready.iter().filter(|name| !nats.round.servers.contains_key(*name)))
             .map(|silent| silent.cloned().collect())
@@ -61,6 +65,7 @@ impl<'a> View<'a> {
             nats,
             keeps_the_past: false,
             was_up: false,
+            servers,
             missing,
             silent,
             quorum: None,
@@ -89,16 +94,28 @@ impl<'a> View<'a> {
 
     /// Answers count, not pods: a pod on a dead node is called ready for most of a minute.
     fn judge_quorum(&self, ready_pods: usize) -> Option<bool> {
-        let quorum = usize::from(self.cluster.servers.quorum());
+        let quorum = self.quorum_size();
         match self.nats {
             Some(nats) => {
-                let ours = self.cluster.servers.ordinals();
-                let names = ours.map(|ordinal| self.cluster.names.server(ordinal));
-                let answering = names.filter(|name| nats.round.servers.contains_key(name)).count();
-                Some(answering >= quorum)
+                let answers = |name: &&String| nats.round.servers.contains_key(*name);
+                Some(self.servers.iter().filter(answers).count() >= quorum)
             }
             None => (ready_pods < quorum).then_some(false),
         }
+    }
+
+    fn quorum_size(&self) -> usize {
+        self.servers.len() / 2 + 1
+    }
+
+    /// The meta leader that a majority follows, itself one of those that answer.
+    pub(super) fn followed_leader(&self) -> Option<&'a str> {
+        let answers = &self.nats?.round.servers;
+        let follow = |leader: &str| {
+            let views = answers.values().filter_map(|sample| sample.meta.as_ref()?.leader.as_ref());
+            views.filter(|followed| *followed == leader).count()
+        };
+        answers.keys().map(String::as_str).find(|leader| follow(leader) >= self.quorum_size())
     }
 
     /// The trouble that the plan found.

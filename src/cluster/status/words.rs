@@ -9,6 +9,7 @@ use crate::cluster::names::Bucket;
 use crate::cluster::plan::{Trouble, Wait};
 use crate::cluster::settled::Unsettled;
 use crate::cluster::validate::ValidatedCluster;
+use crate::cluster::world::Pod;
 
 /// A list for people, cut after three.
 pub(super) fn list<T: AsRef<str>>(items: &[T]) -> String {
@@ -26,9 +27,21 @@ fn names(cluster: &ValidatedCluster, buckets: &BTreeSet<Bucket>) -> String {
     list(&names)
 }
 
+/// Servers by name, each with Kubernetes' word for why it does not run.
+pub(super) fn servers(pods: &[Pod], names: &[String]) -> String {
+    let words = names.iter().map(|name| {
+        let pod = pods.iter().find(|pod| pod.name == *name);
+        match pod.and_then(|pod| pod.trouble.as_ref()) {
+            Some(trouble) => format!("{name} ({trouble})"),
+            None => name.clone(),
+        }
+    });
+    list(&words.collect::<Vec<String>>())
+}
+
 /// What is waited for, as a reason and a sentence.
 #[must_use]
-pub fn wait_words(cluster: &ValidatedCluster, wait: &Wait) -> (Reason, String) {
+pub fn wait_words(cluster: &ValidatedCluster, pods: &[Pod], wait: &Wait) -> (Reason, String) {
     match wait {
         Wait::Nothing => (Reason::ReconcileComplete, "nothing is left to do".to_owned()),
         Wait::Children => (Reason::Applying, "writing Secrets and manifests".to_owned()),
@@ -47,11 +60,13 @@ pub fn wait_words(cluster: &ValidatedCluster, wait: &Wait) -> (Reason, String) {
             (Reason::Deleting, format!("being deleted: {}", list(children)))
         }
         Wait::Servers { missing } => {
-            (Reason::ServersNotReady, format!("waiting for servers: {}", list(missing)))
+            (Reason::ServersNotReady, format!("waiting for servers: {}", servers(pods, missing)))
         }
         Wait::Nats => (Reason::NatsUnreachable, "waiting for an answer of NATS".to_owned()),
         Wait::MetaLeader => (Reason::Settling, "waiting for the meta leader to settle".to_owned()),
-        Wait::Restarts { servers, missing } => (Reason::RollingRestart, restarts(servers, missing)),
+        Wait::Restarts { servers: left, missing } => {
+            (Reason::RollingRestart, restarts(left, &servers(pods, missing)))
+        }
         Wait::Reloads { servers } => {
             (Reason::Reloading, format!("reloading the configuration of {}", list(servers)))
         }
@@ -94,12 +109,12 @@ fn bucket_words(cluster: &ValidatedCluster, wait: &Wait) -> (Reason, String) {
     }
 }
 
-fn restarts(servers: &[String], missing: &[String]) -> String {
-    let left = list(servers);
+fn restarts(left: &[String], missing: &str) -> String {
+    let left = list(left);
     if missing.is_empty() {
         return format!("restarting one server at a time, still to come: {left}");
     }
-    format!("restarting one server at a time, waiting for {}, still to come: {left}", list(missing))
+    format!("restarting one server at a time, waiting for {missing}, still to come: {left}")
 }
 
 /// The reason of a trouble.
@@ -115,8 +130,7 @@ pub(super) const fn trouble_reason(trouble: &Trouble) -> Reason {
 }
 
 /// What happened, why nothing is done, and what a person can do.
-#[must_use]
-pub fn trouble_words(cluster: &ValidatedCluster, trouble: &Trouble) -> String {
+pub(super) fn trouble_words(cluster: &ValidatedCluster, trouble: &Trouble) -> String {
     match trouble {
         Trouble::NameTaken { kind, name, owner } => format!(
             "{kind} {name} belongs to {owner} and is left alone: delete it, or give this resource \

@@ -76,6 +76,7 @@ impl Fake {
             server.pod.ready = server.phase == Phase::Running;
         }
         for name in gone {
+            self.doubt_copies(&name);
             self.pods.remove(&name);
         }
     }

@@ -229,7 +229,7 @@ impl Fake {
     fn judge_report(&mut self, status: &MembershipClusterStatus) {
         let first = self.status.bucket_replicas.as_deref() != Some("R3");
         if first && status.bucket_replicas.as_deref() == Some("R3") {
-            let equal = Bucket::ALL.iter().all(|bucket| self.is_equal(*bucket, 3));
+            let equal = Bucket::ALL.iter().all(|bucket| self.full_copies(*bucket) >= 3);
             if !equal {
                 self.violate("status says R3 before all replicas are equal");
             }
@@ -247,7 +247,7 @@ impl Fake {
             let plan = self.pass(&seen, probe, &mut Crash::never())?;
             let rest = (self.writes, &self.status) == (before.0, &before.1);
             calm = if rest { calm + 1 } else { 0 };
-            if calm == 25 {
+            if calm == 60 {
                 return Some(plan);
             }
         }

@@ -1,7 +1,7 @@
 //! The servers' own life, and a probe that asks them as the real one does: rounds in memory, judged
 //! by the real verdicts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use membership_operator::cluster::equal::judge;
@@ -23,7 +23,8 @@ impl Fake {
     }
 
     fn servers(&self) -> usize {
-        usize::from(self.cluster().servers.count())
+        let set = self.stateful_set.as_ref().and_then(|set| set.spec.as_ref()?.replicas);
+        usize::try_from(set.unwrap_or(3)).unwrap()
     }
 
     pub(super) fn nats_lives(&mut self) {
@@ -67,30 +68,59 @@ impl Fake {
         if !stream.leader.as_ref().is_some_and(|leader| up.contains(&leader)) {
             stream.leader = fullest.cloned();
         }
-        let volumes: Vec<String> =
-            up.iter().filter_map(|server| volume(server)).map(|claim| claim.uid.clone()).collect();
-        for volume in volumes {
-            stream.copies.insert(volume, stream.messages);
+        let leads = stream.leader.clone();
+        for server in up {
+            let Some(claim) = self.claims.get(&format!("data-{server}")) else { continue };
+            let copy = stream.copies.entry(claim.uid.clone()).or_default();
+            // What is behind takes a while to catch up.
+            if leads.as_ref() == Some(server) || self.random.u8(0..3) == 0 {
+                *copy = stream.messages;
+            }
         }
+    }
+
+    /// How many copies have all messages of a bucket.
+    pub fn full_copies(&self, bucket: Bucket) -> usize {
+        let Some(stream) = self.streams.get(&bucket) else { return 0 };
+        stream.copies.values().filter(|copy| **copy == stream.messages).count()
     }
 
     /// Whether a bucket has this many replicas, all with all of its messages.
     pub fn is_equal(&self, bucket: Bucket, replicas: usize) -> bool {
+        let full = self.full_copies(bucket);
         self.streams.get(&bucket).is_some_and(|stream| {
-            let full = stream.copies.values().filter(|copy| **copy == stream.messages).count();
             stream.peers.len() == replicas && full >= replicas && stream.leader.is_some()
         })
     }
 
     /// Users write a record into every bucket that there is and is led.
     pub fn write_records(&mut self) {
+        let running = self.running();
+        let volumes: BTreeSet<&String> = running
+            .iter()
+            .filter_map(|server| self.claims.get(&format!("data-{server}")))
+            .map(|claim| &claim.uid)
+            .collect();
         for (bucket, stream) in &mut self.streams {
-            if *bucket != Bucket::Control && stream.leader.is_some() {
-                stream.messages += 1;
-                self.held.insert(*bucket);
+            if *bucket == Bucket::Control || stream.leader.is_none() {
+                continue;
+            }
+            for (volume, copy) in &mut stream.copies {
+                *copy += u64::from(volumes.contains(volume) && *copy == stream.messages);
+            }
+            stream.messages += 1;
+            self.held.insert(*bucket);
+        }
+    }
+
+    /// A server that was away has to look again at what it has.
+    pub(super) fn doubt_copies(&mut self, server: &str) {
+        let Some(claim) = self.claims.get(&format!("data-{server}")) else { return };
+        for stream in self.streams.values_mut() {
+            if let Some(copy) = stream.copies.get_mut(&claim.uid) {
+                *copy = (*copy).min(stream.messages.saturating_sub(1));
             }
         }
-        self.streams_live();
     }
 
     /// Whether any running server knows the system role's key.
@@ -169,8 +199,7 @@ impl Probe {
         }
         self.silent_since = None;
         let cluster = fake.cluster();
-        let names: Vec<String> =
-            cluster.servers.ordinals().map(|ordinal| cluster.names.server(ordinal)).collect();
+        let names = fake.see(self).world.servers(&cluster);
         let round = fake.round();
         let before = self.meta.take().and_then(Result::ok);
         self.meta = Some(watch(before.as_ref(), &round, &names, cluster.settle));
