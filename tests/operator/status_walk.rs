@@ -3,7 +3,7 @@
 
 use membership_operator::api::conditions::{ConditionType, Reason, find};
 use membership_operator::cluster::names::Bucket;
-use membership_operator::cluster::status::{EventKind, report_invalid};
+use membership_operator::cluster::status::{EventKind, on_its_way_for, report_invalid};
 use serde_json::{Value, json};
 
 use crate::fake::{BAD_IMAGE, Crash, Fake, Probe};
@@ -356,6 +356,19 @@ fn a_spec_that_cannot_be_acted_on_is_failed_with_the_reason() {
     (walk.fake.status, walk.fake.events, walk.fake.generation) = (report.status, report.events, 2);
     assert_eq!((walk.kstatus(), walk.wait_for_ready()), ("Failed", false));
     walk.record("invalid");
+}
+
+#[test]
+fn how_long_a_cluster_is_on_its_way_is_counted_from_the_last_turn() {
+    let mut walk = Walk::ready(&json!({}));
+    let on_its_way = |walk: &Walk| on_its_way_for(&walk.fake.status, walk.fake.given().now);
+    assert_eq!(on_its_way(&walk).as_secs(), 0);
+    walk.fake.dead.insert("demo-nats-1".to_owned());
+    walk.until(ConditionType::Degraded, "True");
+    for _ in 0..30 {
+        walk.step();
+    }
+    assert_eq!(on_its_way(&walk).as_secs(), 30);
 }
 
 #[test]

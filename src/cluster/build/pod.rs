@@ -15,6 +15,10 @@ use crate::cluster::validate::ValidatedCluster;
 /// Longer than lame duck's grace (10 s) and duration (30 s) together.
 const GRACE_SECONDS: i64 = 60;
 
+/// A server listens only when it has read back all its streams. One that is killed over that begins
+/// again and never ends.
+const START_SECONDS: i32 = 900;
+
 /// Where the configuration is mounted. As a folder: a file mount would never see a change.
 const CONFIG_FOLDER: &str = "/etc/nats";
 
@@ -49,7 +53,7 @@ fn container(cluster: &ValidatedCluster, image: &str) -> Container {
         env: Some(environment(cluster)),
         lifecycle: Some(lame_duck()),
         ports: Some(vec![port("client", 4222), port("cluster", 6222), port("monitor", 8222)]),
-        startup_probe: Some(probe("/healthz?js-server-only=true", 1, 300)),
+        startup_probe: Some(probe("/healthz?js-server-only=true", 1, START_SECONDS)),
         readiness_probe: Some(probe("/healthz?js-server-only=true", 2, 3)),
         liveness_probe: Some(probe("/healthz?js-enabled-only=true", 10, 6)),
         resources: cluster.pod.resources.as_ref().map(pod_options::requirements),

@@ -35,24 +35,27 @@ pub fn requeue_after(plan: &Plan, waited: Duration) -> Duration {
     (waited / 10).clamp(shortest, LONGEST_WAIT)
 }
 
-/// How often the probe asks: four times a second while something waits for *settled* or *equal*.
+/// How often the probe asks: four times a second while something waits for its verdict, less often
+/// when that takes long, and every 5 s otherwise.
 #[must_use]
-pub fn probe_pace(plan: &Plan) -> Duration {
+pub fn probe_pace(plan: &Plan, waited: Duration) -> Duration {
+    let quick = |longest| (waited / 100).clamp(Duration::from_millis(250), longest);
     match &plan.wait {
+        Wait::Nats => quick(Duration::from_secs(5)),
+        Wait::Restarts { missing, .. } if !missing.is_empty() => Duration::from_secs(5),
+        // Rounds further apart would not count as having watched the leader.
         Wait::MetaLeader
         | Wait::BucketsMade { .. }
         | Wait::BucketLeaders { .. }
         | Wait::BucketsRaised { .. }
-        | Wait::BucketsEqual { .. } => Duration::from_millis(250),
-        Wait::Restarts { missing, .. } if missing.is_empty() => Duration::from_millis(250),
+        | Wait::BucketsEqual { .. }
+        | Wait::Restarts { .. } => quick(Duration::from_secs(1)),
         Wait::Nothing
         | Wait::Children
         | Wait::Suspended
         | Wait::OldChildrenGone { .. }
         | Wait::OwnChildrenGone { .. }
         | Wait::Servers { .. }
-        | Wait::Nats
-        | Wait::Restarts { .. }
         | Wait::Reloads { .. }
         | Wait::Person(_) => Duration::from_secs(5),
     }
@@ -125,13 +128,21 @@ mod tests {
 
     #[test]
     fn the_probe_hurries_only_while_something_waits_for_its_verdict() {
-        let quick = Duration::from_millis(250);
-        assert_eq!(probe_pace(&waiting(Wait::MetaLeader)), quick);
-        let restarts = |missing| waiting(Wait::Restarts { servers: Vec::new(), missing });
-        assert_eq!(probe_pace(&restarts(Vec::new())), quick);
-        assert_eq!(probe_pace(&restarts(vec!["n0".to_owned()])), Duration::from_secs(5));
-        assert_eq!(probe_pace(&waiting(Wait::Nothing)), Duration::from_secs(5));
-        assert_eq!(probe_pace(&waiting(Wait::Suspended)), Duration::from_secs(5));
+        let restarts = |missing| Wait::Restarts { servers: Vec::new(), missing };
+        let table = [
+            (Wait::MetaLeader, 10, 250),
+            (Wait::MetaLeader, 86_400, 1_000),
+            (Wait::Nats, 10, 250),
+            (Wait::Nats, 86_400, 5_000),
+            (restarts(Vec::new()), 10, 250),
+            (restarts(vec!["n0".to_owned()]), 10, 5_000),
+            (Wait::Nothing, 10, 5_000),
+            (Wait::Suspended, 10, 5_000),
+        ];
+        for (wait, waited, pace) in table {
+            let found = probe_pace(&waiting(wait.clone()), Duration::from_secs(waited));
+            assert_eq!(found, Duration::from_millis(pace), "{wait:?}");
+        }
     }
 
     #[test]

@@ -144,6 +144,24 @@ fn meta_leader(view: &View<'_>) -> Option<MetaLeader> {
     Some(old.filter(|old| old.server == leader).unwrap_or(fresh))
 }
 
+/// For how long a cluster has been on its way to what is wanted, by its status: what looks again
+/// may take its time by it. Zero at rest.
+#[must_use]
+pub fn on_its_way_for(status: &MembershipClusterStatus, now: Timestamp) -> Duration {
+    let since = |kind, wanted: &str| {
+        let found = find(&status.conditions, kind)?;
+        (found.status == wanted).then_some(found.last_transition_time.0)
+    };
+    let begins = [
+        since(ConditionType::Reconciling, "True"),
+        since(ConditionType::Degraded, "True"),
+        since(ConditionType::Ready, "False"),
+        since(ConditionType::Ready, "Unknown"),
+    ];
+    let latest = begins.into_iter().flatten().max();
+    latest.and_then(|since| now.duration_since(since).try_into().ok()).unwrap_or_default()
+}
+
 /// What users read of a resource whose spec cannot be acted on.
 #[must_use]
 pub fn report_invalid(
