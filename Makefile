@@ -55,4 +55,5 @@ preflight:
 
 .PHONY: prepare
 prepare:
+	cargo build --package testbed --locked
 	$(TESTBED) prepare
