@@ -5,11 +5,13 @@
 //! transaction, or a fence that a quorum of JetStream servers acknowledged. Doubt, error and
 //! time-out have no way to an admission.
 
+use super::error::{ErrorKind, StoreError, StoreResult};
 use super::ids::{Endpoint, RoomId, UserKey};
 use super::kv::Fence;
 use super::records::{Member, MemberRole, Revision, Room, User, UserRole, UserStatus, Versioned};
 use super::rules;
 use super::sqlite::SqliteTxn;
+use super::store::Deadline;
 
 /// How fresh the answer must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -175,6 +177,30 @@ fn judge_place(key: &UserKey, place: &Place) -> Result<(MemberRole, Revision), D
         (MemberRole::Member, None) => {
             Err(Deny { reason: DenyReason::NotMember, revision: Some(*room_revision) })
         }
+    }
+}
+
+/// The last word: any doubt denies, and so does an answer that came too late.
+pub(super) fn conclude(decided: StoreResult<Decision>, deadline: Deadline) -> Decision {
+    match decided {
+        Ok(Decision::Admit(_)) | Err(_) if deadline.has_passed() => {
+            Decision::deny(DenyReason::Deadline, None)
+        }
+        Ok(decision) => decision,
+        Err(error) => Decision::Deny(Deny { reason: reason(&error), revision: None }),
+    }
+}
+
+fn reason(error: &StoreError) -> DenyReason {
+    match error.kind() {
+        ErrorKind::Corrupt | ErrorKind::ForeignStore => DenyReason::Corrupt,
+        ErrorKind::NotFound
+        | ErrorKind::AlreadyExists
+        | ErrorKind::Conflict
+        | ErrorKind::Full
+        | ErrorKind::Invalid
+        | ErrorKind::Unavailable
+        | ErrorKind::Unknown => DenyReason::Unavailable,
     }
 }
 

@@ -83,6 +83,12 @@ impl StoreError {
         self
     }
 
+    /// The same error; when somebody else's change stood in the way, the word for it here.
+    #[must_use]
+    pub fn on_conflict(self, word: impl FnOnce() -> Self) -> Self {
+        if self.kind == ErrorKind::Conflict { word() } else { self }
+    }
+
     /// The kind, to match on.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {

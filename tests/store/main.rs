@@ -14,5 +14,6 @@ mod bootstrap;
 mod checker;
 mod contract;
 mod ids;
+mod kv;
 mod sqlite;
 mod words;

@@ -1,46 +1,151 @@
-// STOP: read /work/wt/kv/READ-ME-FIRST.txt before you go on.
-//! The buckets of a store, their names and their settings: the one place that says them, for the
-//! operator, `init` and the migration.
+//! The seven buckets and how each is made. The operator, `init` and a standalone migration all make
+//! them by this one function.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
-use crate::jetstream::bucket::BucketSettings;
+use crate::jetstream::bucket::{BucketSettings, stream_of, subject_of};
 use crate::membership::ids::InvalidValue;
+use crate::membership::records::SEALED_KEY_MAX_BYTES;
 
-/// The longest prefix, in bytes.
-const PREFIX_MAX_BYTES: usize = 32;
+/// A record with its envelope, its subject and its headers: 4 KiB are more than the longest names
+/// take. Sealed keys come in base64, which takes a third more.
+const RECORD_MAX_BYTES: usize = 16 * 1024;
+const KEY_RECORD_MAX_BYTES: usize = SEALED_KEY_MAX_BYTES / 3 * 4 + RECORD_MAX_BYTES;
 
-/// The largest message that carries a sealed key or an answer: 64 KiB grow by a third in base64.
-const LARGE_MESSAGE_BYTES: u32 = 128 * 1024;
+/// What a store keeps apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Bucket {
+    /// The rooms.
+    Rooms,
+    /// The members, by room.
+    Members,
+    /// The members, by endpoint: derived.
+    RoomsByMember,
+    /// The sealed keys.
+    RoomKeys,
+    /// The users.
+    Users,
+    /// The one record about the store itself.
+    Control,
+    /// What was asked for and what came of it.
+    Requests,
+}
 
-/// The largest message elsewhere: names, encoded twice over, and a few words.
-const SMALL_MESSAGE_BYTES: u32 = 16 * 1024;
+impl Bucket {
+    /// Every bucket, in the order in which they are made.
+    pub const ALL: [Self; 7] = [
+        Self::Control,
+        Self::Users,
+        Self::Rooms,
+        Self::Members,
+        Self::RoomsByMember,
+        Self::RoomKeys,
+        Self::Requests,
+    ];
 
-/// What a bucket says about itself, so that a person sees whose it is.
-const METADATA: (&str, &str) = ("unibus-membership", "1");
+    /// What a bucket's name ends in.
+    #[must_use]
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Rooms => "rooms",
+            Self::Members => "members",
+            Self::RoomsByMember => "rooms_by_member",
+            Self::RoomKeys => "room_keys",
+            Self::Users => "users",
+            Self::Control => "control",
+            Self::Requests => "requests",
+        }
+    }
 
-/// What a store's buckets are named after: a letter, then letters, digits and hyphens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    /// The bucket's name.
+    #[must_use]
+    pub fn name(self, prefix: &Prefix) -> String {
+        format!("{prefix}_{}", self.suffix())
+    }
+
+    /// The stream behind the bucket.
+    pub(super) fn stream(self, prefix: &Prefix) -> String {
+        stream_of(&self.name(prefix))
+    }
+
+    /// The subject of a key in the bucket.
+    pub(super) fn subject(self, prefix: &Prefix, key: &super::codec::Key) -> String {
+        subject_of(&self.name(prefix), key.as_str())
+    }
+
+    /// Whether its old records may be purged. Never those of users, rooms and the store itself.
+    #[must_use]
+    pub const fn swept(self) -> bool {
+        match self {
+            Self::Members | Self::RoomsByMember | Self::RoomKeys | Self::Requests => true,
+            Self::Rooms | Self::Users | Self::Control => false,
+        }
+    }
+
+    const fn record_max_bytes(self) -> usize {
+        match self {
+            Self::RoomKeys => KEY_RECORD_MAX_BYTES,
+            Self::Rooms
+            | Self::Members
+            | Self::RoomsByMember
+            | Self::Users
+            | Self::Control
+            | Self::Requests => RECORD_MAX_BYTES,
+        }
+    }
+
+    /// How the bucket is made.
+    #[must_use]
+    pub fn settings(self, prefix: &Prefix, size: Size) -> BucketSettings {
+        BucketSettings {
+            name: self.name(prefix),
+            replicas: size.replicas,
+            max_bytes: size.max_bytes,
+            max_message_bytes: u32::try_from(self.record_max_bytes()).unwrap_or(u32::MAX),
+            deny_purge: !self.swept(),
+            metadata: BTreeMap::new(),
+        }
+    }
+}
+
+/// What is chosen anew for each cluster's buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// The most bytes each may hold.
+    pub max_bytes: u64,
+    /// How many servers keep each at first.
+    pub replicas: u8,
+}
+
+impl Default for Size {
+    /// One replica of 1 GiB: buckets rise to more once the cluster has settled.
+    fn default() -> Self {
+        Self { max_bytes: 1 << 30, replicas: 1 }
+    }
+}
+
+/// What all bucket names of one store begin with: 1 to 32 letters, digits, `_` and `-`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix(String);
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Self("UNIBUS".to_owned())
+    }
+}
 
 impl FromStr for Prefix {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let right = text.len() <= PREFIX_MAX_BYTES
-            && text.starts_with(|first: char| first.is_ascii_alphabetic())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        if right {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if (1..=32).contains(&text.len()) && text.bytes().all(plain) {
             return Ok(Self(text.to_owned()));
         }
-        Err(InvalidValue::Form {
-            what: "bucket prefix",
-            expected: "a letter and then letters, digits and hyphens, 32 at most",
-        })
+        let expected = "1 to 32 letters, digits, underscores and hyphens";
+        Err(InvalidValue::Form { what: "bucket prefix", expected })
     }
 }
 
@@ -50,115 +155,29 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// One of a store's buckets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Bucket {
-    /// What is true of the whole store. Made first, so that nothing exists that it could not speak
-    /// for.
-    Control,
-    /// Rooms.
-    Rooms,
-    /// Members by room.
-    Members,
-    /// Rooms by member: an index.
-    RoomsByMember,
-    /// Sealed keys.
-    RoomKeys,
-    /// Users.
-    Users,
-    /// Requests that were answered.
-    Requests,
-}
-
-impl Bucket {
-    /// Every bucket, in the order in which they are made.
-    pub const ALL: [Self; 7] = [
-        Self::Control,
-        Self::Rooms,
-        Self::Members,
-        Self::RoomsByMember,
-        Self::RoomKeys,
-        Self::Users,
-        Self::Requests,
-    ];
-
-    /// The part of the name after the prefix.
-    #[must_use]
-    pub const fn suffix(self) -> &'static str {
-        match self {
-            Self::Control => "control",
-            Self::Rooms => "rooms",
-            Self::Members => "members",
-            Self::RoomsByMember => "rooms_by_member",
-            Self::RoomKeys => "room_keys",
-            Self::Users => "users",
-            Self::Requests => "requests",
-        }
-    }
-
-    /// The bucket's name under a prefix.
-    #[must_use]
-    pub fn name(self, prefix: &Prefix) -> String {
-        format!("{prefix}_{}", self.suffix())
-    }
-
-    /// Whether a sweeper takes old records out of it.
-    #[must_use]
-    pub const fn swept(self) -> bool {
-        match self {
-            Self::Members | Self::RoomsByMember | Self::RoomKeys | Self::Requests => true,
-            Self::Control | Self::Rooms | Self::Users => false,
-        }
-    }
-
-    const fn max_message_bytes(self) -> u32 {
-        match self {
-            Self::RoomKeys | Self::Requests => LARGE_MESSAGE_BYTES,
-            Self::Control | Self::Rooms | Self::Members | Self::RoomsByMember | Self::Users => {
-                SMALL_MESSAGE_BYTES
-            }
-        }
-    }
-
-    /// The settings that the bucket is made with, whoever makes it.
-    #[must_use]
-    pub fn settings(self, prefix: &Prefix, replicas: u8, max_bytes: u64) -> BucketSettings {
-        let (name, value) = METADATA;
-        BucketSettings {
-            name: self.name(prefix),
-            replicas,
-            max_bytes,
-            max_message_bytes: self.max_message_bytes(),
-            deny_purge: !self.swept(),
-            metadata: BTreeMap::from([(name.to_owned(), value.to_owned())]),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_is_a_letter_and_then_letters_digits_and_hyphens() {
-        for right in ["U", "UNIBUS", "a-1", &"x".repeat(32)] {
-            assert_eq!(right.parse::<Prefix>().unwrap().to_string(), right);
+    fn users_rooms_and_control_are_never_purged() {
+        let settings = |bucket: Bucket| bucket.settings(&Prefix::default(), Size::default());
+        for bucket in Bucket::ALL {
+            let denied = settings(bucket).deny_purge;
+            let kept = [Bucket::Users, Bucket::Rooms, Bucket::Control].contains(&bucket);
+            assert_eq!(denied, kept, "{bucket:?}");
         }
-        for wrong in ["", "1a", "-a", "a_b", "a.b", "a b", "*", ">", "é", &"x".repeat(33)] {
-            assert!(wrong.parse::<Prefix>().is_err(), "{wrong}");
-        }
+        assert_eq!(settings(Bucket::RoomsByMember).name, "UNIBUS_rooms_by_member");
+        assert!(settings(Bucket::RoomKeys).max_message_bytes > 64 * 1024 * 4 / 3);
     }
 
     #[test]
-    fn only_swept_buckets_may_be_purged() {
-        let prefix: Prefix = "U".parse().unwrap();
-        let denying: Vec<String> = Bucket::ALL
-            .map(|bucket| bucket.settings(&prefix, 1, 1 << 20))
-            .into_iter()
-            .filter(|settings| settings.deny_purge)
-            .map(|settings| settings.name)
-            .collect();
-        assert_eq!(denying, ["U_control", "U_rooms", "U_users"]);
+    fn a_prefix_is_one_plain_token() {
+        for good in ["UNIBUS", "a", "A_b-9", &"x".repeat(32)] {
+            assert!(good.parse::<Prefix>().is_ok(), "{good}");
+        }
+        for bad in ["", "a.b", "*", ">", "a b", "ä", &"x".repeat(33)] {
+            assert!(bad.parse::<Prefix>().is_err(), "{bad}");
+        }
     }
 }

@@ -1,206 +1,215 @@
-//! Fences: small messages, published into the stream of a record on the condition that the record
-//! is still as it was read. The quorum's acknowledgement proves that it was, at one moment between
-//! question and answer; a read alone proves nothing, since a leader that was paused answers it from
-//! the past.
+//! Fences: small messages that a quorum only acknowledges while a record is still as it was read.
+//! The acknowledgement proves that the record stood at that moment; a leader's word alone proves
+//! nothing, because a paused old leader gives it too.
+//!
+//! At most one fence a record is under way in a process. Whoever asks before it is sent shares it:
+//! their records were read before it, so it proves them as well.
 
-use std::sync::atomic::Ordering;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout_at};
+use tokio::time::timeout_at;
 
-use super::codec::Key;
-use super::error::{late, replaced, unavailable};
-use super::lane::Entered;
-use super::table::{ATTEMPT, PAUSE, Table};
-use crate::jetstream::api::{self, ApiErrorKind, CallError, Condition};
-use crate::jetstream::transport::{Request, Silence};
-use crate::membership::error::StoreResult;
+use super::bucket::Bucket;
+use super::streams::Streams;
+use crate::jetstream::api::{ApiErrorKind, CallError};
+use crate::membership::error::{ErrorKind, StoreError, StoreResult};
 use crate::membership::store::Deadline;
 
-/// How long to wait, in microseconds, after a server said that another condition on the subject is
-/// in flight. Drawn anew each time, or two would meet again and again.
-const BACK_OFF_MICROS: std::ops::RangeInclusive<u64> = 1000..=5000;
+/// Fences of one process share a subject, so that a bucket keeps at most this many.
+const SLOTS: u8 = 64;
 
-/// Waits as long as the back-off says.
-pub(super) async fn back_off() {
-    sleep(Duration::from_micros(fastrand::u64(BACK_OFF_MICROS))).await;
+/// How long one fence is tried. Whoever has more time asks for another one.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A record as it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Stand {
+    pub(super) bucket: Bucket,
+    pub(super) subject: String,
+    pub(super) at: u64,
 }
 
 /// What a fence came to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// The record was as it was read.
-    Held,
-    /// It has changed since.
-    Moved,
-    /// The stream went back in time.
-    Replaced,
-    /// Nothing is known.
-    Unproven(CallError),
+    /// The record stood after everybody who shares the fence had read it.
+    Stood,
+    /// It has changed: read again.
+    Changed,
+    /// Nobody answered.
+    Nothing,
 }
 
-/// One fence, asked for by everybody who wants the same proved.
-pub(super) struct Flight {
-    /// When the last of them gives up.
-    until: Mutex<Instant>,
-    verdict: watch::Sender<Option<Verdict>>,
+type Answer = watch::Receiver<Option<Verdict>>;
+
+#[derive(Default)]
+struct Turn {
+    /// Held while a fence on the record is under way.
+    under_way: Arc<tokio::sync::Mutex<()>>,
+    /// The fence that is not sent yet.
+    waiting: Option<Answer>,
 }
 
-impl Flight {
-    fn new(deadline: Deadline) -> Self {
-        let (verdict, _) = watch::channel(None);
-        Self { until: Mutex::new(deadline.instant()), verdict }
-    }
-
-    fn share(&self, deadline: Deadline) {
-        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        *until = (*until).max(deadline.instant());
-    }
-
-    fn remaining(&self) -> Duration {
-        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.saturating_duration_since(Instant::now())
-    }
+pub(super) struct Fences {
+    streams: Arc<Streams>,
+    slot: u8,
+    turns: Mutex<HashMap<Stand, Turn>>,
+    /// The newest acknowledged revisions, which no later one may be below.
+    users_seen: AtomicU64,
+    members_seen: AtomicU64,
+    went_back: AtomicBool,
 }
 
-impl Table {
-    /// Proves that the record under a key is still the one of this revision; 0 for none. `false`
-    /// when it has changed since it was read.
-    pub(super) async fn prove(
+impl Fences {
+    pub(super) fn new(streams: Arc<Streams>) -> Arc<Self> {
+        Arc::new(Self {
+            streams,
+            slot: fastrand::u8(..SLOTS),
+            turns: Mutex::default(),
+            users_seen: AtomicU64::new(0),
+            members_seen: AtomicU64::new(0),
+            went_back: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether a record stood at some moment after this call; `false` when it has changed.
+    ///
+    /// # Errors
+    /// `Unavailable` when no quorum says so in time.
+    pub(super) async fn stood(
         self: &Arc<Self>,
-        key: &Key,
-        revision: u64,
+        stand: &Stand,
         deadline: Deadline,
     ) -> StoreResult<bool> {
-        let subject = self.subject(key.as_str());
-        let mut verdict = self.flight(subject, revision, deadline).verdict.subscribe();
-        let seen = timeout_at(deadline.instant().into(), verdict.wait_for(Option::is_some)).await;
-        let verdict = match seen {
-            Ok(Ok(verdict)) => verdict.clone(),
-            Ok(Err(_)) | Err(_) => None,
-        };
-        match verdict {
-            Some(Verdict::Held) => Ok(true),
-            Some(Verdict::Moved) => Ok(false),
-            Some(Verdict::Replaced) => Err(replaced(self.bucket)),
-            Some(Verdict::Unproven(cause)) => Err(unavailable(self.bucket, &cause)),
-            None => Err(late()),
+        while !deadline.has_passed() && !self.went_back.load(Ordering::Acquire) {
+            let mut answer = self.ask(stand);
+            let answer = answer.wait_for(Option::is_some);
+            let Ok(Ok(verdict)) = timeout_at(deadline.instant().into(), answer).await else {
+                break;
+            };
+            match *verdict {
+                Some(Verdict::Stood) => return Ok(true),
+                Some(Verdict::Changed) => return Ok(false),
+                Some(Verdict::Nothing) | None => {}
+            }
         }
+        Err(unproven())
     }
 
-    /// The fence that is still to be sent for this, or a new one.
-    fn flight(self: &Arc<Self>, subject: String, revision: u64, deadline: Deadline) -> Arc<Flight> {
-        let entered = self.lanes.enter(&subject);
-        let mut gathering = entered.gathering();
-        if let Some(flight) = gathering.get(&revision) {
-            flight.share(deadline);
-            return Arc::clone(flight);
+    /// Publishes a fence on no condition, and gives its revision: whoever has it has everything before
+    /// it.
+    ///
+    /// # Errors
+    /// `Unavailable` when no quorum takes it in time.
+    pub(super) async fn mark(&self, bucket: Bucket, deadline: Deadline) -> StoreResult<u64> {
+        while !deadline.has_passed() {
+            let within = PATIENCE.min(deadline.remaining());
+            if let Ok(at) = self.streams.mark(bucket, self.slot, within).await {
+                return Ok(at);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let flight = Arc::new(Flight::new(deadline));
-        gathering.insert(revision, Arc::clone(&flight));
-        drop(gathering);
-        let (table, own) = (Arc::clone(self), Arc::clone(&flight));
+        Err(unproven())
+    }
+
+    /// Joins the fence that is not sent yet, or makes one.
+    fn ask(self: &Arc<Self>, stand: &Stand) -> Answer {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turns.entry(stand.clone()).or_default();
+        if let Some(answer) = &turn.waiting {
+            return answer.clone();
+        }
+        let (tell, answer) = watch::channel(None);
+        turn.waiting = Some(answer.clone());
+        let under_way = Arc::clone(&turn.under_way);
+        drop(turns);
+        let (fences, stand) = (Arc::clone(self), stand.clone());
         tokio::spawn(async move {
-            let verdict = table.fly(&entered, &subject, revision, &own).await;
-            own.verdict.send_replace(Some(verdict));
+            let _turn = under_way.lock().await;
+            let verdict = fences.carry_out(&stand).await;
+            tell.send_replace(Some(verdict));
+            fences.forget(&stand);
         });
-        flight
+        answer
     }
 
-    async fn fly(
-        &self,
-        entered: &Entered,
-        subject: &str,
-        revision: u64,
-        flight: &Flight,
-    ) -> Verdict {
-        let turn = tokio::time::timeout(flight.remaining(), entered.fence()).await;
-        // From here on it proves nothing to whoever asks now: they begin another one.
-        entered.gathering().remove(&revision);
-        let Ok(_turn) = turn else { return not_sent("others kept the record busy") };
-        let mut last = not_sent("there was no time to ask");
+    async fn carry_out(&self, stand: &Stand) -> Verdict {
+        let deadline = Deadline::after(PATIENCE);
+        self.streams.waiting.until_none(&stand.subject, deadline).await;
+        // From here on nobody joins: what they read would be newer than the fence.
+        self.close(stand);
         loop {
-            let within = flight.remaining().min(ATTEMPT);
-            if within.is_zero() {
-                return last;
-            }
-            match self.fence_once(Some((subject, revision)), within).await {
-                Ok(()) => return Verdict::Held,
-                Err(Verdict::Unproven(cause)) => {
-                    if matches!(cause, CallError::Rubbish(_)) {
-                        return Verdict::Unproven(cause);
+            let seen = self.seen(stand.bucket).load(Ordering::Acquire);
+            let record = (stand.subject.as_str(), stand.at);
+            let within = deadline.remaining();
+            match self.streams.fence(stand.bucket, record, self.slot, within).await {
+                Ok(at) => return self.acknowledged(stand, at, seen),
+                Err(error) => match in_flight_or(&error) {
+                    Some(verdict) => return verdict,
+                    None if deadline.has_passed() => return Verdict::Nothing,
+                    None => {
+                        tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=5))).await;
                     }
-                    self.wait_after(&cause, entered, flight.remaining()).await;
-                    last = Verdict::Unproven(cause);
-                }
-                Err(decided) => return decided,
+                },
             }
         }
     }
 
-    async fn wait_after(&self, cause: &CallError, entered: &Entered, at_most: Duration) {
-        let wait = async {
-            if cause.api_kind() == Some(ApiErrorKind::ConditionInFlight) {
-                back_off().await;
-            } else {
-                sleep(PAUSE).await;
-            }
-            entered.after_writers().await;
-        };
-        // What is left of the time is looked at by the caller.
-        let _ = tokio::time::timeout(at_most, wait).await;
+    /// Revisions only grow. One that does not is of a stream that was made anew or put back: nothing
+    /// that was read from it may let anybody in.
+    fn acknowledged(&self, stand: &Stand, at: u64, seen: u64) -> Verdict {
+        if at <= seen || at <= stand.at {
+            self.went_back.store(true, Ordering::Release);
+            return Verdict::Nothing;
+        }
+        self.seen(stand.bucket).fetch_max(at, Ordering::AcqRel);
+        Verdict::Stood
     }
 
-    /// Publishes one fence, once.
-    async fn fence_once(
-        &self,
-        holds: Option<(&str, u64)>,
-        within: Duration,
-    ) -> Result<(), Verdict> {
-        if self.replaced.load(Ordering::Acquire) {
-            return Err(Verdict::Replaced);
-        }
-        let before = self.seen.load(Ordering::Acquire);
-        let request = Request::new(self.fence_subject.as_str(), "");
-        let condition = Condition { other_subject_at: holds, ..Condition::default() };
-        match api::publish(&*self.wire, &self.stream, request, condition, within).await {
-            Ok(sequence) if sequence <= before => {
-                self.replaced.store(true, Ordering::Release);
-                Err(Verdict::Replaced)
-            }
-            Ok(sequence) => {
-                self.saw(sequence);
-                self.floor.fetch_max(sequence, Ordering::AcqRel);
-                Ok(())
-            }
-            Err(cause) if cause.api_kind() == Some(ApiErrorKind::WrongLastSequence) => {
-                Err(Verdict::Moved)
-            }
-            Err(cause) => Err(Verdict::Unproven(cause)),
+    const fn seen(&self, bucket: Bucket) -> &AtomicU64 {
+        match bucket {
+            Bucket::Members => &self.members_seen,
+            Bucket::Users
+            | Bucket::Rooms
+            | Bucket::RoomsByMember
+            | Bucket::RoomKeys
+            | Bucket::Control
+            | Bucket::Requests => &self.users_seen,
         }
     }
 
-    /// Publishes a fence without a condition: whoever answers a list of the whole bucket from now on
-    /// must have it. Gives its sequence.
-    pub(super) async fn raise_floor(&self, deadline: Deadline) -> StoreResult<u64> {
-        loop {
-            let within = deadline.remaining().min(ATTEMPT);
-            if within.is_zero() {
-                return Err(late());
-            }
-            match self.fence_once(None, within).await {
-                Ok(()) => return Ok(self.floor.load(Ordering::Acquire)),
-                Err(Verdict::Unproven(cause)) => self.pause_after(&cause, deadline).await?,
-                Err(Verdict::Replaced | Verdict::Moved | Verdict::Held) => {
-                    return Err(replaced(self.bucket));
-                }
-            }
+    fn close(&self, stand: &Stand) {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get_mut(stand) {
+            turn.waiting = None;
+        }
+    }
+
+    /// Forgets a record that nobody waits for.
+    fn forget(&self, stand: &Stand) {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.get(stand).is_some_and(|turn| turn.waiting.is_none()) {
+            turns.remove(stand);
         }
     }
 }
 
-fn not_sent(why: &str) -> Verdict {
-    Verdict::Unproven(CallError::Silence(Silence::NotSent(why.to_owned())))
+/// `None` while another condition on the record is in flight: then nothing is decided.
+fn in_flight_or(error: &CallError) -> Option<Verdict> {
+    match error.api_kind() {
+        Some(ApiErrorKind::ConditionInFlight) => None,
+        Some(ApiErrorKind::WrongLastSequence) => Some(Verdict::Changed),
+        Some(_) | None => Some(Verdict::Nothing),
+    }
+}
+
+fn unproven() -> StoreError {
+    StoreError::new(
+        ErrorKind::Unavailable,
+        "no quorum of the NATS servers says that the records still stand: nobody is let in",
+    )
 }

@@ -1,42 +1,53 @@
 //! The store in replicated JetStream buckets.
 //!
-//! There is no transaction across buckets: each mutation writes several records in one order, and
-//! one of them commits it. What an unfinished mutation leaves is hidden on reading and swept later.
+//! * `bucket` says which buckets there are, `codec` which key a record has, `value` what stands at it.
+//! * `streams` reads through the leader and writes by compare-and-set; `waiting`, `capacity` and
+//!   `fence` are what it and the decisions stand on.
+//! * `control` is the record about the store itself; `open` makes stores and opens them.
+//! * `users`, `rooms`, `members`, `keys`, `rekey` are the operations, each with its order of writes:
+//!   there is no transaction across buckets, so each mutation has one write by which it is done.
+//! * `authorize` decides, `export` and `import` take the store elsewhere, `sweep` cleans up.
 //!
-//! * [`codec`] is keys, [`value`] is records as they lie in a bucket, [`bucket`] names the buckets
-//!   and is the one place of their settings.
-//! * [`open`] finds a store or makes one, [`control`] is the record about the whole of it.
-//! * [`table`] reads one bucket, [`write`] writes it by compare-and-set, [`usage`] keeps it from
-//!   growing full, [`fence`] proves that a record still stands; [`lane`] keeps fences and writes of
-//!   one subject out of each other's way.
-//! * The files named after records hold the operations on them.
+//! Nothing here knows who asks, or through what.
 
-#![expect(dead_code, reason = "the operations come next")]
-
+mod authorize;
 mod bucket;
+mod capacity;
 mod codec;
 mod control;
-mod error;
+mod cursor;
+mod export;
 mod fence;
-mod lane;
+mod import;
+mod keys;
+mod members;
 mod open;
+mod rekey;
+mod rooms;
 mod store;
-mod table;
-mod usage;
+mod streams;
+mod sweep;
+mod users;
 mod value;
-mod write;
+mod waiting;
 
-pub use bucket::{Bucket, Prefix};
-pub use codec::Key;
-pub use control::{Control, ControlRecord};
-pub use open::{Created, NewStore, Purpose};
-pub use store::KvStore;
-pub use table::Wire;
-pub use value::SCHEMA_VERSION;
+pub use self::{
+    bucket::{Bucket, Prefix, Size},
+    control::Control,
+    open::{Created, init},
+    store::{KvStore, Settings},
+    streams::Wire,
+};
+
+/// How many bytes a page takes, give or take one record: a page of the largest keys must not be a
+/// burden where a page of users is none.
+const BYTES_PER_PAGE: usize = 1 << 20;
 
 /// Proves that a quorum acknowledged every record of a decision as unchanged. Only this module
 /// makes one.
 #[derive(Debug)]
 pub struct Fence {
+    /// Private, so that nobody else can write one down.
+    #[expect(dead_code, reason = "it is there to be private, not to be read")]
     sealed: (),
 }

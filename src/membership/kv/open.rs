@@ -1,282 +1,207 @@
-//! Finding a store, and making one. Opening makes nothing; whatever is not certainly ours is left
-//! as it is.
+//! Making a store and opening one. Opening never makes or changes anything.
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use super::bucket::{Bucket, Prefix};
-use super::control::{Control, ControlRecord};
-use super::store::KvStore;
-use super::table::{Table, Wire};
-use super::value::no_random;
+use super::bucket::{Bucket, Prefix, Size};
+use super::control::{self, Control};
+use super::streams::{Streams, Wire};
 use crate::jetstream::api::StreamInfo;
 use crate::jetstream::bucket::{self, BucketError, Budget};
+use crate::jetstream::connect::NatsOptions;
+use crate::jetstream::link::Link;
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
-use crate::membership::ids::MutationId;
 use crate::membership::records::Versioned;
 use crate::membership::store::Deadline;
-
-/// How many fence subjects a bucket has at most.
-const FENCE_SLOTS: u8 = 64;
-
-/// What a store is opened for, which says what the servers let this program do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// All operations of a membership store.
-    Serve,
-    /// Moving a membership into it: the requests that were answered are none of its business.
-    Migrate,
-}
-
-impl Purpose {
-    fn buckets(self) -> impl Iterator<Item = Bucket> {
-        Bucket::ALL.into_iter().filter(move |bucket| match self {
-            Self::Serve => true,
-            Self::Migrate => *bucket != Bucket::Requests,
-        })
-    }
-}
 
 /// What making a store came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// There was none, or an unfinished one.
+    /// There was none.
     New,
-    /// It was there already and was left as it is.
+    /// It was there already; at most missing buckets were added.
     Existing,
 }
 
-/// How a store is to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewStore {
-    /// What its buckets are named after.
-    pub prefix: Prefix,
-    /// How many servers keep each bucket.
-    pub replicas: u8,
-    /// The most bytes that each bucket may hold.
-    pub max_bytes: u64,
-    /// The store's id; random when `None`.
-    pub cluster_id: Option<String>,
+/// Connections of a store's own, one for reads and one for writes.
+#[must_use]
+pub(super) fn streams(options: &NatsOptions, prefix: Prefix) -> Streams {
+    let link = || -> Arc<dyn Wire> { Arc::new(Link::new(options.clone())) };
+    Streams::new(prefix, link(), link())
 }
 
-impl KvStore {
-    /// Opens the store under a prefix. Makes nothing.
-    ///
-    /// # Errors
-    /// `NotFound` when there is none or it is not complete yet, `ForeignStore` for buckets of this
-    /// name that are not ours, `Corrupt` for a newer schema or a bucket that was lost.
-    pub async fn open(
-        wire: Arc<dyn Wire>,
-        prefix: &Prefix,
-        purpose: Purpose,
-        deadline: Deadline,
-    ) -> StoreResult<Self> {
-        let slot = fastrand::u8(..FENCE_SLOTS);
-        let tables =
-            Bucket::ALL.map(|bucket| Arc::new(Table::new(bucket, prefix, slot, Arc::clone(&wire))));
-        let store = Self::over(tables);
-        let mut found = Vec::new();
-        for bucket in purpose.buckets() {
-            found.push((bucket, store.table(bucket).info(deadline).await?));
-        }
-        let record = our_record(&store.control(), &found, deadline).await?;
-        let record = record.ok_or_else(|| {
-            StoreError::new(
-                ErrorKind::NotFound,
-                format!("there is no store {prefix}_*: make it with `membershipd init`"),
-            )
-        })?;
-        for (bucket, info) in &found {
-            check_bucket(*bucket, info.as_ref(), &record.record, prefix)?;
-        }
-        Ok(store)
-    }
-
-    /// Makes sure that there is a store under a prefix: by short attempts, within the budget.
-    ///
-    /// # Errors
-    /// As [`KvStore::open`]; `Unavailable` when the budget is spent.
-    pub async fn init(wire: Arc<dyn Wire>, new: &NewStore, budget: Budget) -> StoreResult<Created> {
-        let deadline = Deadline::after(budget.total);
-        let NewStore { prefix, .. } = new;
-        let mut found = Vec::new();
-        for bucket in Bucket::ALL {
-            let info = bucket::info(&*wire, &bucket.name(prefix), budget).await;
-            found.push((bucket, info.map_err(not_done)?));
-        }
-        let control = Control::new(Arc::clone(&wire), prefix);
-        let there = match &found[..] {
-            [(Bucket::Control, Some(_)), ..] => our_record(&control, &found, deadline).await?,
-            _ if found.iter().any(|(_, info)| info.is_some()) => return Err(foreign(prefix)),
-            _ => None,
-        };
-        let was_complete =
-            there.as_ref().is_some_and(|there| there.record.made.len() == Bucket::ALL.len());
-        if there.is_none() && found.iter().all(|(_, info)| info.is_none()) {
-            create(&*wire, Bucket::Control, new, budget).await?;
-        }
-        let record = match there {
-            Some(record) => record,
-            None => first_record(&control, new, deadline).await?,
-        };
-        for (bucket, info) in &found {
-            match (record.record.made.contains(bucket), info) {
-                (true, None) if *bucket != Bucket::Control => return Err(lost(*bucket, prefix)),
-                (false, None) => create(&*wire, *bucket, new, budget).await?,
-                (true, None) => {}
-                (made, Some(info)) => check_found(*bucket, info, made, prefix)?,
-            }
-        }
-        record_all(&control, record, deadline).await?;
-        Ok(if was_complete { Created::Existing } else { Created::New })
-    }
-}
-
-async fn create(
-    wire: &dyn Wire,
-    bucket: Bucket,
-    new: &NewStore,
+/// Makes the buckets of a store, as short attempts within the budget, and then the record that says
+/// that they are ours. Safe to run again after any crash, and beside itself.
+///
+/// # Errors
+/// `ForeignStore` when buckets of these names hold something that is not ours: then nothing was
+/// written. `Corrupt` when a bucket that held data is gone. `Unavailable`, `Invalid`.
+pub async fn init(
+    options: &NatsOptions,
+    prefix: &Prefix,
+    size: Size,
+    cluster_id: &str,
     budget: Budget,
-) -> StoreResult<()> {
-    let settings = bucket.settings(&new.prefix, new.replicas, new.max_bytes);
-    bucket::create(wire, &settings, budget).await.map(|_| ()).map_err(not_done)
-}
-
-fn not_done(error: BucketError) -> StoreError {
-    StoreError::new(ErrorKind::Unavailable, error.to_string()).caused_by(error)
-}
-
-/// The control record, as long as what is there can be ours; `None` when it is still to be written.
-async fn our_record(
-    control: &Control,
-    found: &[(Bucket, Option<StreamInfo>)],
-    deadline: Deadline,
-) -> StoreResult<Option<Versioned<ControlRecord>>> {
-    let there = |wanted: Bucket| {
-        found.iter().find(|(bucket, _)| *bucket == wanted).and_then(|(_, info)| info.as_ref())
+) -> StoreResult<Created> {
+    let streams = streams(options, prefix.clone());
+    let deadline = Deadline::after(budget.total);
+    let found = look(&streams, budget).await?;
+    let control = match found.has(Bucket::Control) {
+        true => control::read(&streams, deadline).await?,
+        false => None,
     };
-    let others = found.iter().any(|(bucket, info)| *bucket != Bucket::Control && info.is_some());
-    let Some(info) = there(Bucket::Control) else {
-        return if others { Err(no_control()) } else { Ok(None) };
-    };
-    let record = control.read(deadline).await?;
-    if record.is_none() && (others || info.state.messages > 0) {
-        return Err(no_control());
+    match &control {
+        Some(control) => found.check_lost(&control.record)?,
+        None => found.check_foreign()?,
     }
-    Ok(record)
+    for bucket in Bucket::ALL {
+        let settings = bucket.settings(prefix, size);
+        if !found.has(bucket) {
+            bucket::create(streams.reads(), &settings, budget).await.map_err(not_made)?;
+        }
+    }
+    let names: Vec<String> = Bucket::ALL.iter().map(|bucket| bucket.name(prefix)).collect();
+    match control {
+        Some(Versioned { record, .. }) if record.buckets == names => Ok(Created::Existing),
+        Some(Versioned { record, revision }) => {
+            let record = Control { buckets: names, ..record };
+            control::write(&streams, &record, Some(revision), deadline).await?;
+            Ok(Created::Existing)
+        }
+        None => first_record(&streams, cluster_id, names, deadline).await,
+    }
 }
 
 async fn first_record(
-    control: &Control,
-    new: &NewStore,
+    streams: &Streams,
+    cluster_id: &str,
+    buckets: Vec<String>,
     deadline: Deadline,
-) -> StoreResult<Versioned<ControlRecord>> {
-    let cluster_id = match &new.cluster_id {
-        Some(id) => id.clone(),
-        None => MutationId::random().map_err(no_random)?.to_string(),
+) -> StoreResult<Created> {
+    let control = Control {
+        cluster_id: cluster_id.to_owned(),
+        buckets,
+        first_admin: None,
+        served_since: None,
+        migration: None,
     };
-    let record = ControlRecord::new(cluster_id);
-    match control.write(&record, None, deadline).await {
-        Ok(revision) => Ok(Versioned { record, revision }),
-        // Somebody else is making the same store.
-        Err(error) if error.kind() == ErrorKind::Conflict => {
-            control.read(deadline).await?.ok_or(error)
-        }
+    match control::write(streams, &control, None, deadline).await {
+        Ok(_) => Ok(Created::New),
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(Created::Existing),
         Err(error) => Err(error),
     }
 }
 
-/// Says in the control record that every bucket was made.
-async fn record_all(
-    control: &Control,
-    mut there: Versioned<ControlRecord>,
-    deadline: Deadline,
-) -> StoreResult<()> {
-    loop {
-        if Bucket::ALL.iter().all(|bucket| there.record.made.contains(bucket)) {
-            return Ok(());
-        }
-        there.record.made.extend(Bucket::ALL);
-        match control.write(&there.record, Some(there.revision), deadline).await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                there = control.read(deadline).await?.ok_or(error)?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Whether a bucket is what the control record says it is.
-fn check_bucket(
-    bucket: Bucket,
-    info: Option<&StreamInfo>,
-    record: &ControlRecord,
-    prefix: &Prefix,
-) -> StoreResult<()> {
-    match (record.made.contains(&bucket), info) {
-        (true, Some(info)) => check_settings(bucket, &info.config, prefix),
-        (true, None) => Err(lost(bucket, prefix)),
-        (false, _) => Err(StoreError::new(
+/// Checks that a store is there and ours.
+///
+/// # Errors
+/// `NotFound` when there is none, `ForeignStore`, `Corrupt`, `Unavailable`.
+pub(super) async fn check(streams: &Streams, budget: Budget) -> StoreResult<()> {
+    let found = look(streams, budget).await?;
+    let control = match found.has(Bucket::Control) {
+        true => control::read(streams, Deadline::after(budget.total)).await?,
+        false => None,
+    };
+    let Some(control) = control else {
+        found.check_foreign()?;
+        return Err(not_there(streams.prefix()));
+    };
+    found.check_lost(&control.record)?;
+    if let Some(missing) = Bucket::ALL.into_iter().find(|bucket| !found.has(*bucket)) {
+        return Err(StoreError::new(
             ErrorKind::NotFound,
             format!(
-                "the store {prefix}_* has no bucket {} yet: the operator makes it, or \
-                 `membershipd init`",
-                bucket.name(prefix)
+                "the bucket {} was not made yet: run `membershipd init`, or let the operator make \
+                 it",
+                missing.name(streams.prefix())
             ),
-        )),
+        ));
     }
+    found.check_settings()
 }
 
-/// Whether a bucket that is there may become, or is, one of ours.
-fn check_found(bucket: Bucket, info: &StreamInfo, made: bool, prefix: &Prefix) -> StoreResult<()> {
-    if !made && info.state.messages > 0 {
-        return Err(foreign(prefix));
-    }
-    check_settings(bucket, &info.config, prefix)
-}
-
-fn check_settings(bucket: Bucket, config: &Value, prefix: &Prefix) -> StoreResult<()> {
-    let breaches = bucket.settings(prefix, 1, 0).breaches(config);
-    if breaches.is_empty() {
-        return Ok(());
-    }
-    Err(StoreError::new(
-        ErrorKind::ForeignStore,
-        format!(
-            "the bucket {} has other settings than ours ({}): it belongs to something else, or \
-             somebody changed them",
-            bucket.name(prefix),
-            breaches.join(", ")
-        ),
-    ))
-}
-
-fn foreign(prefix: &Prefix) -> StoreError {
+fn not_there(prefix: &Prefix) -> StoreError {
     StoreError::new(
-        ErrorKind::ForeignStore,
+        ErrorKind::NotFound,
         format!(
-            "there are buckets {prefix}_* that no control record of ours speaks for: they belong \
-             to something else. Nothing was written; choose another prefix"
+            "there is no membership in buckets {prefix}_*: make one with `membershipd init`, or \
+             let the operator make it"
         ),
     )
 }
 
-fn no_control() -> StoreError {
-    StoreError::new(
-        ErrorKind::ForeignStore,
-        "there are buckets of this prefix without a control record of ours: they belong to \
-         something else. Nothing was written; choose another prefix",
-    )
+/// The buckets that there are.
+struct Found<'a> {
+    prefix: &'a Prefix,
+    buckets: Vec<(Bucket, StreamInfo)>,
 }
 
-fn lost(bucket: Bucket, prefix: &Prefix) -> StoreError {
-    StoreError::new(
-        ErrorKind::Corrupt,
-        format!(
-            "the bucket {} held data and is gone: it is not made again, find out what became of it",
-            bucket.name(prefix)
-        ),
-    )
+async fn look(streams: &Streams, budget: Budget) -> StoreResult<Found<'_>> {
+    let mut found = Found { prefix: streams.prefix(), buckets: Vec::new() };
+    for bucket in Bucket::ALL {
+        let name = bucket.name(found.prefix);
+        let info = bucket::info(streams.reads(), &name, budget).await.map_err(not_made)?;
+        found.buckets.extend(info.map(|info| (bucket, info)));
+    }
+    Ok(found)
+}
+
+impl Found<'_> {
+    fn has(&self, bucket: Bucket) -> bool {
+        self.buckets.iter().any(|(found, _)| *found == bucket)
+    }
+
+    /// Without the record that they are ours, only empty buckets of the very settings may be: those
+    /// of an `init` that broke off.
+    fn check_foreign(&self) -> StoreResult<()> {
+        let used = self.buckets.iter().find(|(_, info)| info.state.messages > 0);
+        match used {
+            None => self.check_settings(),
+            Some((bucket, _)) => Err(StoreError::new(
+                ErrorKind::ForeignStore,
+                format!(
+                    "the bucket {} holds records, and nothing says that they are a membership of \
+                     ours: choose another bucket prefix. Nothing was written",
+                    bucket.name(self.prefix)
+                ),
+            )),
+        }
+    }
+
+    fn check_lost(&self, control: &Control) -> StoreResult<()> {
+        let lost = Bucket::ALL.into_iter().find(|bucket| {
+            control.buckets.contains(&bucket.name(self.prefix)) && !self.has(*bucket)
+        });
+        match lost {
+            None => Ok(()),
+            Some(bucket) => Err(StoreError::new(
+                ErrorKind::Corrupt,
+                format!(
+                    "the bucket {} is gone with what it held: bring it back from a backup",
+                    bucket.name(self.prefix)
+                ),
+            )),
+        }
+    }
+
+    fn check_settings(&self) -> StoreResult<()> {
+        for (bucket, info) in &self.buckets {
+            let breaches = bucket.settings(self.prefix, Size::default()).breaches(&info.config);
+            if !breaches.is_empty() {
+                return Err(StoreError::new(
+                    ErrorKind::ForeignStore,
+                    format!(
+                        "the bucket {} was made with other settings ({}): it cannot keep a \
+                         membership safely",
+                        bucket.name(self.prefix),
+                        breaches.join(", ")
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn not_made(error: BucketError) -> StoreError {
+    StoreError::new(ErrorKind::Unavailable, error.to_string()).caused_by(error)
 }

@@ -1,386 +1,357 @@
-// STOP: read /work/wt/kv/READ-ME-FIRST.txt before you go on.
-//! Records as they lie in buckets: JSON that repeats its own key and says which write it is, whose,
-//! and over what. A record that was taken out leaves a marker, which says the same in headers.
+//! What stands in the buckets, as JSON: an envelope that says what it is and whose write it was,
+//! around the record's own fields. What cannot be read as exactly that is corrupt, never absent.
 
-use async_nats::HeaderMap;
-use bytes::Bytes;
+use data_encoding::BASE64;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::bucket::Bucket;
 use super::codec::Key;
-use super::error::corrupt;
-use crate::jetstream::message::{KV_DELETE, KV_OPERATION, KV_PURGE, StoredMessage};
+use crate::jetstream::message::{KV_OPERATION, StoredMessage};
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
-use crate::membership::ids::{Endpoint, Handle, Incarnation, MutationId, RoomSubject};
-use crate::membership::records::{
-    MemberRole, Origin, RecentEpochs, SealedKey, UnixMillis, UserRole, UserStatus,
+use crate::membership::ids::{
+    Endpoint, Handle, Incarnation, MutationId, RoomId, RoomSubject, UserKey,
 };
-use crate::membership::snapshot::{read_sealed, write_sealed};
+use crate::membership::records::{
+    Member, Origin, RecentEpochs, Room, SealedKey, UnixMillis, User, UserRole, UserStatus,
+};
+use crate::membership::rules;
 
-/// The schema of values that this program reads and writes.
-pub const SCHEMA_VERSION: u32 = 1;
+/// The schema of the envelope and of everything in it.
+pub(super) const SCHEMA: u32 = 1;
 
-const MUTATION: &str = "Membership-Mutation";
-const ORIGIN: &str = "Membership-Origin";
-const OVER: &str = "Membership-Over";
-const OVER_MUTATION: &str = "Membership-Over-Mutation";
+/// The headers by which a deletion marker says whose it is; it has no payload.
+pub(super) const MUTATION_HEADER: &str = "Membership-Mutation";
+pub(super) const ORIGIN_HEADER: &str = "Membership-Origin";
+pub(super) const REPLACED_HEADER: &str = "Membership-Replaced";
 
-/// The server's own header on markers that it leaves by itself.
-const MARKER_REASON: &str = "Nats-Marker-Reason";
-
-/// What a write was written over. With it a writer that lost its answer can tell a write of its own
-/// that was written over since from one that never happened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Over {
-    /// The sequence of the message before it in its subject; 0 for none.
-    pub revision: u64,
-    /// Which write that was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mutation: Option<MutationId>,
-}
-
-/// Which write a record is, and whose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// The mutation.
-    pub mutation: MutationId,
-    /// Whose.
-    pub origin: Origin,
-}
-
-impl Stamp {
-    /// The stamp of a new mutation.
-    pub fn fresh(origin: Origin) -> StoreResult<Self> {
-        let mutation = MutationId::random().map_err(no_random)?;
-        Ok(Self { mutation, origin })
-    }
-}
-
-pub(super) fn no_random(error: getrandom::Error) -> StoreError {
-    StoreError::new(ErrorKind::Unavailable, "the system has no random bytes").caused_by(error)
-}
-
-/// What a bucket keeps about one key.
-pub trait Body: Serialize + DeserializeOwned + Send + Sync {
-    /// The bucket.
-    const BUCKET: Bucket;
-}
-
-/// A room.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RoomBody {
-    pub incarnation: Incarnation,
-    pub subject: RoomSubject,
-    pub owner: Endpoint,
-    pub encrypted: bool,
-    pub epochs: RecentEpochs,
-    /// The sequence in `members` of the roster's last change that was counted.
-    pub roster_revision: u64,
-    pub created_at: UnixMillis,
-}
-
-impl Body for RoomBody {
-    const BUCKET: Bucket = Bucket::Rooms;
-}
-
-/// A membership.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct MemberBody {
-    pub incarnation: Incarnation,
-    pub role: MemberRole,
-    pub added_by: Endpoint,
-    pub added_at: UnixMillis,
-}
-
-impl Body for MemberBody {
-    const BUCKET: Bucket = Bucket::Members;
-}
-
-/// A word that an endpoint may be in a room. Proves nothing: `members` does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct IndexBody {
-    pub incarnation: Incarnation,
-}
-
-impl Body for IndexBody {
-    const BUCKET: Bucket = Bucket::RoomsByMember;
-}
-
-/// A sealed key.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct KeyBody {
-    /// The revision of the room at which the attempt of this key was begun: at any other one it can
-    /// never be committed.
-    pub begun_at: u64,
-    #[serde(serialize_with = "write_sealed", deserialize_with = "read_sealed")]
-    pub sealed: SealedKey,
-}
-
-impl Body for KeyBody {
-    const BUCKET: Bucket = Bucket::RoomKeys;
-}
-
-/// A user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct UserBody {
-    pub handle: Handle,
-    pub role: UserRole,
-    pub status: UserStatus,
-}
-
-impl Body for UserBody {
-    const BUCKET: Bucket = Bucket::Users;
-}
-
-/// A record as JSON.
+/// Around every record.
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Envelope<B> {
+#[serde(deny_unknown_fields)]
+struct Envelope<T> {
     schema: u32,
+    /// The record's own key: a record under another's key is not believed.
     key: String,
     mutation: MutationId,
     origin: Origin,
-    over: Over,
-    record: B,
+    /// The revision that this one took the place of; 0 for none.
+    replaced: u64,
+    value: T,
 }
 
-/// What is read first: whether the rest can be understood at all.
-#[derive(Deserialize)]
-struct Version {
-    schema: u32,
+/// Whose write something is, and what it took the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// `None` on a marker that another program wrote.
+    pub(super) mutation: Option<MutationId>,
+    pub(super) origin: Origin,
+    pub(super) replaced: Option<u64>,
 }
 
-/// What lies under a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<B> {
-    /// Its sequence in the stream.
-    pub revision: u64,
-    /// When it was stored, by the server's clock (RFC 3339).
-    pub time: String,
-    /// Which write it is; `None` for a marker that somebody else left.
-    pub mutation: Option<MutationId>,
-    /// Whose write it is. A marker that does not say is the service's.
-    pub origin: Origin,
-    /// What it was written over, if it says so.
-    pub over: Option<Over>,
-    /// The record; `None` for a marker that says it was taken out.
-    pub record: Option<B>,
+/// What is at a key.
+#[derive(Clone)]
+pub(super) struct Slot<T> {
+    /// The revision; 0 when there never was anything.
+    pub(super) at: u64,
+    /// Whose it is; `None` when there never was anything.
+    pub(super) mark: Option<Mark>,
+    /// The record; `None` when there is none, or a deletion marker.
+    pub(super) value: Option<T>,
 }
 
-impl<B> Entry<B> {
-    /// What a write over this entry is written over.
-    pub const fn as_over(&self) -> Over {
-        Over { revision: self.revision, mutation: self.mutation }
+impl<T> Slot<T> {
+    pub(super) const NOTHING: Self = Self { at: 0, mark: None, value: None };
+
+    /// Who wrote it last. A marker that does not say was written by the service.
+    pub(super) fn origin(&self) -> Origin {
+        self.mark.map_or(Origin::Service, |mark| mark.origin)
+    }
+
+    /// What an import finds here.
+    pub(super) fn found(&self, equal: impl FnOnce(&T) -> bool) -> rules::Found {
+        if self.at == 0 {
+            return rules::Found::Nothing;
+        }
+        let equal = self.value.as_ref().is_some_and(equal);
+        rules::Found::Something { equal, origin: self.origin() }
     }
 }
 
-/// What a write over this is written over, whether there is anything or not.
-pub const fn over<B>(entry: Option<&Entry<B>>) -> Over {
-    match entry {
-        Some(entry) => entry.as_over(),
-        None => Over { revision: 0, mutation: None },
-    }
-}
-
-/// A record's payload.
-pub fn payload<B: Body>(key: &Key, record: &B, stamp: Stamp, over: Over) -> StoreResult<Bytes> {
-    let Stamp { mutation, origin } = stamp;
-    let key = key.as_str().to_owned();
-    let envelope = Envelope { schema: SCHEMA_VERSION, key, mutation, origin, over, record };
-    serde_json::to_vec(&envelope).map(Bytes::from).map_err(|error| {
-        StoreError::new(ErrorKind::Invalid, "a record cannot be written as JSON").caused_by(error)
+/// A record as it is sent.
+pub(super) fn write<T: Serialize>(key: &Key, mark: &Written, value: &T) -> StoreResult<Vec<u8>> {
+    let envelope = Envelope {
+        schema: SCHEMA,
+        key: key.as_str().to_owned(),
+        mutation: mark.mutation,
+        origin: mark.origin,
+        replaced: mark.replaced,
+        value,
+    };
+    serde_json::to_vec(&envelope).map_err(|error| {
+        StoreError::new(ErrorKind::Invalid, "the record cannot be written as JSON").caused_by(error)
     })
 }
 
-/// A deletion marker's headers.
-pub fn marker(stamp: Stamp, over: Over) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(KV_OPERATION, KV_DELETE);
-    headers.insert(MUTATION, stamp.mutation.to_string());
-    headers.insert(ORIGIN, stamp.origin.as_str());
-    headers.insert(OVER, over.revision.to_string());
-    if let Some(mutation) = over.mutation {
-        headers.insert(OVER_MUTATION, mutation.to_string());
-    }
-    headers
+/// What is known of one's own write.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) mutation: MutationId,
+    pub(super) origin: Origin,
+    pub(super) replaced: u64,
 }
 
-/// What a message under a key says.
+impl Written {
+    /// A new mutation over a revision.
+    pub(super) fn new(origin: Origin, replaced: u64) -> StoreResult<Self> {
+        let mutation = MutationId::random().map_err(|error| {
+            StoreError::new(ErrorKind::Unavailable, "the system has no random bytes")
+                .caused_by(error)
+        })?;
+        Ok(Self { mutation, origin, replaced })
+    }
+}
+
+/// A stored message as what is at its key.
 ///
 /// # Errors
-/// `Corrupt` for anything but a record of this schema under its own key, or a marker.
-pub fn entry<B: Body>(key: &Key, message: &StoredMessage) -> StoreResult<Entry<B>> {
-    let (revision, time) = (message.sequence, message.time.clone());
-    if is_marker(message).ok_or_else(|| unreadable::<B>(key))? {
-        let Marker { mutation, origin, over } = read_marker(message);
-        return Ok(Entry { revision, time, mutation, origin, over, record: None });
+/// `Corrupt`.
+pub(super) fn read<T: DeserializeOwned>(
+    bucket: Bucket,
+    key: &Key,
+    message: &StoredMessage,
+) -> StoreResult<Slot<T>> {
+    let at = message.sequence;
+    if message.header(KV_OPERATION).is_some() {
+        return Ok(Slot { at, mark: Some(marker(message)), value: None });
     }
-    let Version { schema } =
-        serde_json::from_slice(&message.payload).map_err(|_| unreadable::<B>(key))?;
-    if schema != SCHEMA_VERSION {
-        let why = format!("it has schema {schema}, this program knows {SCHEMA_VERSION}: upgrade");
-        return Err(corrupt(B::BUCKET, key.as_str(), &why));
+    let corrupt = |why: &str| corrupt(bucket, key, why);
+    #[derive(Deserialize)]
+    struct Version {
+        schema: u32,
     }
-    // The reader's own error could repeat a part of a sealed key.
-    let envelope: Envelope<B> =
-        serde_json::from_slice(&message.payload).map_err(|_| unreadable::<B>(key))?;
+    // The decoder's own error could repeat a part of a sealed key.
+    let version: Version = serde_json::from_slice(&message.payload)
+        .map_err(|_| corrupt("it is not one of this program's records"))?;
+    if version.schema != SCHEMA {
+        let schema = version.schema;
+        return Err(corrupt(&format!("it has schema {schema}, this program knows {SCHEMA}")));
+    }
+    let envelope: Envelope<T> =
+        serde_json::from_slice(&message.payload).map_err(|_| corrupt("it cannot be read"))?;
     if envelope.key != key.as_str() {
-        return Err(corrupt(B::BUCKET, key.as_str(), "it says to be another record"));
+        return Err(corrupt("it is another key's record"));
     }
-    Ok(Entry {
-        revision,
-        time,
-        mutation: Some(envelope.mutation),
-        origin: envelope.origin,
-        over: Some(envelope.over),
-        record: Some(envelope.record),
-    })
+    let Envelope { mutation, origin, replaced, value, .. } = envelope;
+    let mark = Mark { mutation: Some(mutation), origin, replaced: Some(replaced) };
+    Ok(Slot { at, mark: Some(mark), value: Some(value) })
 }
 
-fn unreadable<B: Body>(key: &Key) -> StoreError {
-    corrupt(B::BUCKET, key.as_str(), "it is not what this program writes")
-}
-
-/// Whether a message takes its key out; `None` when it says something that nobody knows.
-fn is_marker(message: &StoredMessage) -> Option<bool> {
-    match message.header(KV_OPERATION) {
-        Some(KV_DELETE | KV_PURGE) => Some(true),
-        Some(_) => None,
-        None => Some(message.header(MARKER_REASON).is_some()),
+/// Whose a deletion marker is.
+fn marker(message: &StoredMessage) -> Mark {
+    let header = |name: &str| message.header(name);
+    Mark {
+        mutation: header(MUTATION_HEADER).and_then(|text| text.parse().ok()),
+        origin: header(ORIGIN_HEADER).and_then(|text| text.parse().ok()).unwrap_or(Origin::Service),
+        replaced: header(REPLACED_HEADER).and_then(|text| text.parse().ok()),
     }
 }
 
-struct Marker {
-    mutation: Option<MutationId>,
-    origin: Origin,
-    over: Option<Over>,
+/// A record that is there and is not to be believed.
+pub(super) fn corrupt(bucket: Bucket, key: &Key, why: &str) -> StoreError {
+    StoreError::new(
+        ErrorKind::Corrupt,
+        format!(
+            "the record {key} in the bucket of {} is damaged: {why}. It counts neither as there \
+             nor as absent",
+            bucket.suffix()
+        ),
+    )
 }
 
-fn read_marker(message: &StoredMessage) -> Marker {
-    let over = message.header(OVER).and_then(|text| text.parse().ok());
-    let over_mutation = message.header(OVER_MUTATION).and_then(|text| text.parse().ok());
-    Marker {
-        mutation: message.header(MUTATION).and_then(|text| text.parse().ok()),
-        origin: message
-            .header(ORIGIN)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(Origin::Service),
-        over: over.map(|revision| Over { revision, mutation: over_mutation }),
+/// A room's own fields.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RoomValue {
+    pub(super) incarnation: Incarnation,
+    pub(super) subject: RoomSubject,
+    pub(super) owner: Endpoint,
+    pub(super) encrypted: bool,
+    pub(super) epochs: RecentEpochs,
+    /// The newest change of the roster: its revision in the bucket of members.
+    pub(super) roster: u64,
+    pub(super) created_at: UnixMillis,
+}
+
+impl RoomValue {
+    pub(super) fn of(room: &Room) -> Self {
+        Self {
+            incarnation: room.incarnation,
+            subject: room.subject.clone(),
+            owner: room.owner.clone(),
+            encrypted: room.encrypted,
+            epochs: room.epochs.clone(),
+            roster: room.roster_revision,
+            created_at: room.created_at,
+        }
+    }
+
+    pub(super) fn room(self, id: RoomId) -> Room {
+        Room {
+            id,
+            incarnation: self.incarnation,
+            subject: self.subject,
+            owner: self.owner,
+            encrypted: self.encrypted,
+            epochs: self.epochs,
+            roster_revision: self.roster,
+            created_at: self.created_at,
+        }
+    }
+}
+
+/// A member's own fields. What it is in the room, the room says.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct MemberValue {
+    pub(super) incarnation: Incarnation,
+    pub(super) added_by: Endpoint,
+    pub(super) added_at: UnixMillis,
+}
+
+impl MemberValue {
+    pub(super) fn member(self, room: &Room, endpoint: Endpoint) -> Member {
+        Member {
+            room: room.id.clone(),
+            incarnation: self.incarnation,
+            role: rules::role_of(room, &endpoint),
+            endpoint,
+            added_by: self.added_by,
+            added_at: self.added_at,
+        }
+    }
+}
+
+/// An entry of the reverse index.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct JoinedValue {
+    pub(super) incarnation: Incarnation,
+}
+
+/// A sealed key in base64, wiped when it goes.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct KeyValue {
+    sealed: Zeroizing<String>,
+}
+
+impl KeyValue {
+    pub(super) fn of(sealed: &SealedKey) -> Self {
+        Self { sealed: Zeroizing::new(BASE64.encode(sealed.expose())) }
+    }
+
+    /// The key; `None` when it is none.
+    pub(super) fn sealed(&self) -> Option<SealedKey> {
+        BASE64.decode(self.sealed.as_bytes()).ok()?.try_into().ok()
+    }
+}
+
+/// A user's own fields.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct UserValue {
+    pub(super) handle: Handle,
+    pub(super) role: UserRole,
+    pub(super) status: UserStatus,
+}
+
+impl UserValue {
+    pub(super) fn of(user: &User) -> Self {
+        Self { handle: user.handle.clone(), role: user.role, status: user.status }
+    }
+
+    pub(super) fn user(self, key: UserKey) -> User {
+        User { key, handle: self.handle, role: self.role, status: self.status }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zeroize::Zeroizing;
 
-    fn stamp() -> Stamp {
-        Stamp { mutation: MutationId::from([7; 16]), origin: Origin::Import }
-    }
+    const USER: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
 
     fn key() -> Key {
-        Key::read("alice").unwrap()
-    }
-
-    fn user() -> UserBody {
-        UserBody {
-            handle: "Alice".parse().unwrap(),
-            role: UserRole::Admin,
-            status: UserStatus::Active,
-        }
+        Key::user(&USER.parse().unwrap())
     }
 
     fn message(payload: &[u8], headers: &[(&str, &str)]) -> StoredMessage {
         StoredMessage {
-            subject: "$KV.U_users.alice".to_owned(),
+            subject: format!("$KV.U_users.{USER}"),
             sequence: 7,
             time: String::new(),
-            headers: headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            headers: headers.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
             payload: Zeroizing::new(payload.to_vec()),
         }
     }
 
-    fn read(payload: &[u8], headers: &[(&str, &str)]) -> StoreResult<Entry<UserBody>> {
-        entry(&key(), &message(payload, headers))
+    fn value() -> UserValue {
+        let handle = "ada".parse().unwrap();
+        UserValue { handle, role: UserRole::User, status: UserStatus::Active }
     }
 
-    fn written() -> String {
-        let over = Over { revision: 3, mutation: None };
-        String::from_utf8(payload(&key(), &user(), stamp(), over).unwrap().to_vec()).unwrap()
+    fn kind(payload: &str) -> ErrorKind {
+        let read = read::<UserValue>(Bucket::Users, &key(), &message(payload.as_bytes(), &[]));
+        read.err().expect(payload).kind()
     }
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
-        let entry = read(written().as_bytes(), &[]).unwrap();
-        assert_eq!(entry.record, Some(user()));
-        assert_eq!((entry.mutation, entry.origin), (Some(stamp().mutation), Origin::Import));
-        assert_eq!(entry.over, Some(Over { revision: 3, mutation: None }));
-        assert_eq!(entry.as_over(), Over { revision: 7, mutation: Some(stamp().mutation) });
+        let written = Written::new(Origin::Import, 5).unwrap();
+        let payload = write(&key(), &written, &value()).unwrap();
+        let slot: Slot<UserValue> = read(Bucket::Users, &key(), &message(&payload, &[])).unwrap();
+        assert_eq!(slot.at, 7);
+        assert!(slot.value.clone().unwrap() == value());
+        let mark = slot.mark.unwrap();
+        assert_eq!((mark.mutation, mark.replaced), (Some(written.mutation), Some(5)));
+        assert_eq!(slot.origin(), Origin::Import);
     }
 
     #[test]
-    fn what_is_not_exactly_a_record_under_its_own_key_is_corrupt() {
-        let right = written();
-        let changed = |from: &str, to: &str| {
-            assert!(right.contains(from), "{right} lacks {from}");
-            right.replacen(from, to, 1)
-        };
-        for text in [
+    fn a_record_that_is_not_what_it_should_be_is_corrupt() {
+        let written = Written::new(Origin::Service, 0).unwrap();
+        let good = String::from_utf8(write(&key(), &written, &value()).unwrap()).unwrap();
+        for damaged in [
             String::new(),
-            "null".to_owned(),
-            "granted".to_owned(),
-            right[..right.len() - 1].to_owned(),
-            format!("{right} x"),
-            changed("\"schema\":1", "\"schema\":2"),
-            changed("\"schema\":1", "\"schema\":0"),
-            changed("\"schema\":1", "\"schema\":1.0"),
-            changed("\"schema\":1", "\"schema\":1e400"),
-            changed("\"schema\":1", "\"schema\":NaN"),
-            changed("\"schema\":1,", ""),
-            changed("\"key\":\"alice\"", "\"key\":\"bob\""),
-            changed("\"key\":\"alice\"", "\"key\":\"alice\",\"key\":\"alice\""),
-            changed("\"status\":\"active\"", "\"status\":\"Active\""),
-            changed("\"status\":\"active\"", "\"status\":\"active\",\"status\":\"active\""),
-            changed("\"status\":\"active\"", "\"status\":\"active\",\"more\":1"),
-            changed("\"role\":\"admin\"", "\"role\":\"root\""),
-            changed("\"origin\":\"import\"", "\"origin\":\"me\""),
-            "[".repeat(1_000_000),
+            "{".into(),
+            "[]".into(),
+            "null".into(),
+            good.replace("\"schema\":1", "\"schema\":2"),
+            good.replace(USER, &USER.replace('d', "e")),
+            good.replace("\"role\"", "\"rolle\""),
+            good.replace("active", "alive"),
+            good.replacen('{', "{\"more\":1,", 1),
+            good.replace("\"handle\":\"ada\",", ""),
         ] {
-            let kind = read(text.as_bytes(), &[]).unwrap_err().kind();
-            assert_eq!(kind, ErrorKind::Corrupt, "{}", text.get(..90).unwrap_or(&text));
+            assert_ne!(damaged, good);
+            assert_eq!(kind(&damaged), ErrorKind::Corrupt, "{damaged}");
         }
-        let operation = read(right.as_bytes(), &[(KV_OPERATION, "PUT")]).unwrap_err();
-        assert_eq!(operation.kind(), ErrorKind::Corrupt, "an operation that nobody knows");
     }
 
     #[test]
-    fn a_marker_is_no_record_and_says_whose_it_is() {
-        let over = Over { revision: 5, mutation: Some(stamp().mutation) };
-        let headers: Vec<(String, String)> = marker(stamp(), over)
-            .iter()
-            .map(|(name, values)| (name.to_string(), values[0].to_string()))
-            .collect();
-        let headers: Vec<(&str, &str)> =
-            headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let entry = read(b"", &headers).unwrap();
-        assert_eq!((entry.record, entry.origin), (None, Origin::Import));
-        assert_eq!((entry.mutation, entry.over), (Some(stamp().mutation), Some(over)));
-        for foreign in [
-            &[(KV_OPERATION, KV_DELETE)][..],
-            &[(KV_OPERATION, KV_PURGE)],
-            &[(MARKER_REASON, "MaxAge")],
-            &[(KV_OPERATION, KV_DELETE), (ORIGIN, "me"), (MUTATION, "x")],
+    fn a_marker_is_the_services_unless_it_says_otherwise() {
+        let deleted = (KV_OPERATION, "DEL");
+        for (headers, origin) in [
+            (vec![deleted], Origin::Service),
+            (vec![deleted, (ORIGIN_HEADER, "import")], Origin::Import),
+            (vec![deleted, (ORIGIN_HEADER, "rubbish")], Origin::Service),
+            (vec![(KV_OPERATION, "PURGE")], Origin::Service),
         ] {
-            let entry = read(written().as_bytes(), foreign).unwrap();
-            assert_eq!((entry.record, entry.origin), (None, Origin::Service), "{foreign:?}");
-            assert_eq!(entry.mutation, None);
+            let slot: Slot<UserValue> =
+                read(Bucket::Users, &key(), &message(b"", &headers)).unwrap();
+            assert!(slot.value.is_none());
+            assert_eq!(slot.origin(), origin, "{headers:?}");
         }
     }
 }

@@ -6,11 +6,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::fence::{self, FenceState};
 use super::{members, rooms, users};
 use crate::membership::authorize::{
-    Admit, AuthorizeRequest, Decision, Deny, DenyReason, Evidence, Place, Proof, judge,
+    Admit, AuthorizeRequest, Decision, DenyReason, Evidence, Place, Proof, judge,
 };
-use crate::membership::error::{ErrorKind, StoreError, StoreResult};
+use crate::membership::error::StoreResult;
 use crate::membership::ids::{Endpoint, RoomId, UserKey};
-use crate::membership::store::Deadline;
 
 /// Proves that all records of a decision were read in one transaction. Only this module makes one.
 #[derive(Debug)]
@@ -52,28 +51,4 @@ fn place(txn: &Connection, room: &RoomId, user: &UserKey) -> StoreResult<Place> 
         None => None,
     };
     Ok(Place { room, member })
-}
-
-/// The last word: any doubt denies, and so does an answer that came too late.
-pub(super) fn conclude(decided: StoreResult<Decision>, deadline: Deadline) -> Decision {
-    match decided {
-        Ok(Decision::Admit(_)) | Err(_) if deadline.has_passed() => {
-            Decision::deny(DenyReason::Deadline, None)
-        }
-        Ok(decision) => decision,
-        Err(error) => Decision::Deny(Deny { reason: reason(&error), revision: None }),
-    }
-}
-
-fn reason(error: &StoreError) -> DenyReason {
-    match error.kind() {
-        ErrorKind::Corrupt | ErrorKind::ForeignStore => DenyReason::Corrupt,
-        ErrorKind::NotFound
-        | ErrorKind::AlreadyExists
-        | ErrorKind::Conflict
-        | ErrorKind::Full
-        | ErrorKind::Invalid
-        | ErrorKind::Unavailable
-        | ErrorKind::Unknown => DenyReason::Unavailable,
-    }
 }

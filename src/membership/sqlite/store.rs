@@ -14,7 +14,7 @@ use super::lane::{Lane, Purpose};
 use super::open::{self, Created, Opened, Settings};
 use super::writing::{self, Writing};
 use super::{authorize, export, import, keys, members, rekey, rooms, sweep, users};
-use crate::membership::authorize::{AuthorizeRequest, Decision};
+use crate::membership::authorize::{AuthorizeRequest, Decision, conclude};
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
 use crate::membership::ids::{Endpoint, Epoch, Handle, RoomId, UserKey};
 use crate::membership::records::{
@@ -258,7 +258,7 @@ impl MembershipStore for SqliteStore {
 
     async fn authorize(&self, request: AuthorizeRequest, deadline: Deadline) -> Decision {
         let decide = move |connection: &mut Connection| authorize::decide(connection, &request);
-        authorize::conclude(self.reading.run(deadline, decide).await, deadline)
+        conclude(self.reading.run(deadline, decide).await, deadline)
     }
 
     async fn export(

@@ -152,6 +152,26 @@ impl Users {
         Ok(Self { users: [user(system)?, user(operator)?, user(membershipd)?, user(migration)?] })
     }
 
+    /// Fresh keys for every role, with the product's permissions on the buckets of several prefixes,
+    /// so that stores that know nothing of each other can share servers.
+    ///
+    /// # Errors
+    /// [`NatsError::Key`] when the system has no randomness to give.
+    pub fn of_prefixes(prefixes: &[String]) -> Result<Self, NatsError> {
+        let (first, others) =
+            prefixes.split_first().map_or(("", &[][..]), |(f, o)| (f.as_str(), o));
+        let mut users = Self::of_prefix(first)?;
+        for role in Role::ALL {
+            for prefix in others {
+                let permissions = Permissions::of(role, prefix);
+                let subjects = permissions.map(|granted| granted.publish.allow).unwrap_or_default();
+                let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
+                users = users.allow(role, &subjects);
+            }
+        }
+        Ok(users)
+    }
+
     /// Lets a role publish to more subjects.
     #[must_use]
     pub fn allow(mut self, role: Role, subjects: &[&str]) -> Self {

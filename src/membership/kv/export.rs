@@ -1,0 +1,182 @@
+//! The store as records that mean the same everywhere, page by page.
+
+use std::collections::HashMap;
+
+use super::bucket::Bucket;
+use super::codec::Key;
+use super::cursor::{self, List};
+use super::store::KvStore;
+use super::streams::{Streams, no_name};
+use super::value::{KeyValue, MemberValue, Slot, read};
+use super::{BYTES_PER_PAGE, keys, members, rooms, users};
+use crate::membership::error::StoreResult;
+use crate::membership::ids::{Attempt, Endpoint, Epoch, RoomId};
+use crate::membership::records::{Member, Room, User};
+use crate::membership::snapshot::{
+    MemberRecord, Record, RoomKeyRecord, RoomRecord, Table, UserRecord,
+};
+use crate::membership::store::{Deadline, Page, PageRequest};
+
+pub(super) async fn page(
+    store: &KvStore,
+    table: Table,
+    request: &PageRequest,
+    deadline: Deadline,
+) -> StoreResult<Page<Record>> {
+    match table {
+        Table::Users => {
+            let page = users::page(store, List::ExportedUsers, request, deadline).await?;
+            let items = page.items.into_iter().map(user_record).collect();
+            Ok(Page { items, next: page.next })
+        }
+        Table::Rooms => all_rooms(&store.streams, request, deadline).await,
+        Table::Members => all_members(&store.streams, request, deadline).await,
+        Table::RoomKeys => all_keys(&store.streams, request, deadline).await,
+    }
+}
+
+fn user_record(user: User) -> Record {
+    let User { key, handle, role, status } = user;
+    Record::User(UserRecord { key, handle, role, status })
+}
+
+async fn all_rooms(
+    streams: &Streams,
+    request: &PageRequest,
+    deadline: Deadline,
+) -> StoreResult<Page<Record>> {
+    let list = List::ExportedRooms;
+    let from = cursor::start(&list, request)?;
+    let (rooms, next) = rooms::page(streams, from, request.limit.get(), deadline).await?;
+    let items = rooms.into_iter().map(|(room, _)| room_record(room.record)).collect();
+    cursor::page(list, items, next)
+}
+
+fn room_record(room: Room) -> Record {
+    Record::Room(RoomRecord {
+        epoch: room.epochs.current().epoch,
+        room: room.id,
+        subject: room.subject,
+        owner: room.owner,
+        encrypted: room.encrypted,
+        created_at: room.created_at,
+    })
+}
+
+async fn all_members(
+    streams: &Streams,
+    request: &PageRequest,
+    deadline: Deadline,
+) -> StoreResult<Page<Record>> {
+    let (list, bucket) = (List::ExportedMembers, Bucket::Members);
+    let from = cursor::start(&list, request)?;
+    let (filter, limits) = (Key::all(bucket), (request.limit.get(), BYTES_PER_PAGE));
+    let stretch = streams.walk(bucket, &filter, from, limits, deadline).await?;
+    let mut rooms = Rooms::new(streams, deadline);
+    let mut items = Vec::new();
+    for (key, message) in stretch.messages {
+        let (id, endpoint) = key.as_member().ok_or_else(|| no_name(bucket, &key))?;
+        let slot: Slot<MemberValue> = read(bucket, &key, &message)?;
+        if let (Some(value), Some(room)) = (slot.value, rooms.get(&id).await?) {
+            let is_in = value.incarnation == room.incarnation;
+            items.extend(is_in.then(|| member_record(value.member(room, endpoint))));
+        }
+    }
+    cursor::page(list, items, stretch.next)
+}
+
+fn member_record(member: Member) -> Record {
+    let Member { room, endpoint, role, added_by, added_at, .. } = member;
+    Record::Member(MemberRecord { room, endpoint, role, added_by, added_at })
+}
+
+async fn all_keys(
+    streams: &Streams,
+    request: &PageRequest,
+    deadline: Deadline,
+) -> StoreResult<Page<Record>> {
+    let (list, bucket) = (List::ExportedKeys, Bucket::RoomKeys);
+    let from = cursor::start(&list, request)?;
+    let (filter, limits) = (Key::all(bucket), (request.limit.get(), BYTES_PER_PAGE));
+    let stretch = streams.walk(bucket, &filter, from, limits, deadline).await?;
+    let mut rooms = Rooms::new(streams, deadline);
+    let mut items = Vec::new();
+    for (key, message) in stretch.messages {
+        let (id, endpoint, epoch, attempt) =
+            key.as_sealed().ok_or_else(|| no_name(bucket, &key))?;
+        let slot = keys::opened(&key, read::<KeyValue>(bucket, &key, &message)?)?;
+        let Some(sealed) = slot.value else {
+            continue;
+        };
+        if rooms.has_committed(&id, epoch, attempt).await?
+            && rooms.membership(&id, &endpoint).await? == Membership::In
+        {
+            let record = RoomKeyRecord { room: id, endpoint, epoch, sealed };
+            items.push(Record::RoomKey(record));
+        }
+    }
+    cursor::page(list, items, stretch.next)
+}
+
+/// The rooms and memberships that a page asks about again and again, each read once.
+pub(super) struct Rooms<'a> {
+    streams: &'a Streams,
+    deadline: Deadline,
+    rooms: HashMap<RoomId, Option<Room>>,
+    members: HashMap<(RoomId, Endpoint), Membership>,
+}
+
+impl<'a> Rooms<'a> {
+    pub(super) fn new(streams: &'a Streams, deadline: Deadline) -> Self {
+        Self { streams, deadline, rooms: HashMap::new(), members: HashMap::new() }
+    }
+
+    pub(super) async fn get(&mut self, id: &RoomId) -> StoreResult<Option<&Room>> {
+        if !self.rooms.contains_key(id) {
+            let found = rooms::find(self.streams, id, self.deadline).await?;
+            self.rooms.insert(id.clone(), found.map(|room| room.record));
+        }
+        Ok(self.rooms.get(id).and_then(Option::as_ref))
+    }
+
+    async fn has_committed(
+        &mut self,
+        id: &RoomId,
+        epoch: Epoch,
+        attempt: Attempt,
+    ) -> StoreResult<bool> {
+        let room = self.get(id).await?;
+        Ok(room.is_some_and(|room| room.epochs.attempt_of(epoch) == Some(attempt)))
+    }
+
+    /// What an endpoint is to a room.
+    pub(super) async fn membership(
+        &mut self,
+        id: &RoomId,
+        endpoint: &Endpoint,
+    ) -> StoreResult<Membership> {
+        let place = (id.clone(), endpoint.clone());
+        if let Some(known) = self.members.get(&place) {
+            return Ok(*known);
+        }
+        let slot = members::slot(self.streams, id, endpoint, self.deadline).await?;
+        let ever = slot.at > 0;
+        let room = self.get(id).await?;
+        let member = room.and_then(|room| members::in_room(room, endpoint, slot));
+        let membership = match (member, ever) {
+            (Some(_), _) => Membership::In,
+            (None, true) => Membership::Out,
+            (None, false) => Membership::Never,
+        };
+        self.members.insert(place, membership);
+        Ok(membership)
+    }
+}
+
+/// What an endpoint is to a room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Membership {
+    In,
+    Out,
+    Never,
+}

@@ -1,0 +1,470 @@
+//! The buckets' streams: reads through the leader, and writes that land once or say why they did not.
+//! What the records mean is decided elsewhere.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::bucket::{Bucket, Prefix};
+use super::capacity::Capacity;
+use super::codec::Key;
+use super::value::{
+    MUTATION_HEADER, ORIGIN_HEADER, REPLACED_HEADER, Slot, Written, corrupt, read, write,
+};
+use super::waiting::Waiting;
+use crate::jetstream::api::{self, ApiErrorKind, CallError, Condition, Wanted};
+use crate::jetstream::batch::{Batch, OrderedTransport};
+use crate::jetstream::message::{KV_DELETE, KV_OPERATION, StoredMessage};
+use crate::jetstream::transport::{Request, Transport};
+use crate::membership::error::{ErrorKind, StoreError, StoreResult};
+use crate::membership::records::Origin;
+use crate::membership::store::Deadline;
+
+/// How long one attempt may take. A request that meets no leader is dropped without an answer; a
+/// longer one would only wait for it.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
+/// How long to wait before asking again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A way to the servers for single requests and for batches.
+pub trait Wire: Transport + OrderedTransport {}
+
+impl<T: Transport + OrderedTransport> Wire for T {}
+
+/// What a store stands on.
+pub(super) struct Streams {
+    prefix: Prefix,
+    /// For what may be asked again without harm.
+    reads: Arc<dyn Wire>,
+    /// For writes alone: it is given up when a write's outcome is not known.
+    writes: Arc<dyn Wire>,
+    pub(super) capacity: Capacity,
+    pub(super) waiting: Waiting,
+}
+
+/// A stretch of a stream.
+pub(super) struct Stretch {
+    /// What matched, in the stream's order, fences left out.
+    pub(super) messages: Vec<(Key, StoredMessage)>,
+    /// Where to go on; `None` at the end.
+    pub(super) next: Option<u64>,
+}
+
+/// A write on its way.
+struct Draft<'a> {
+    bucket: Bucket,
+    key: &'a Key,
+    written: Written,
+    request: Request,
+}
+
+impl Streams {
+    pub(super) fn new(prefix: Prefix, reads: Arc<dyn Wire>, writes: Arc<dyn Wire>) -> Self {
+        Self { prefix, reads, writes, capacity: Capacity::default(), waiting: Waiting::default() }
+    }
+
+    pub(super) const fn prefix(&self) -> &Prefix {
+        &self.prefix
+    }
+
+    pub(super) fn reads(&self) -> &dyn Transport {
+        &*self.reads
+    }
+
+    fn stream(&self, bucket: Bucket) -> String {
+        bucket.stream(&self.prefix)
+    }
+
+    pub(super) fn subject(&self, bucket: Bucket, key: &Key) -> String {
+        bucket.subject(&self.prefix, key)
+    }
+
+    /// What is at a key, by the leader's word.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        bucket: Bucket,
+        key: &Key,
+        deadline: Deadline,
+    ) -> StoreResult<Slot<T>> {
+        let (stream, subject) = (self.stream(bucket), self.subject(bucket, key));
+        let found = patiently(bucket, deadline, async |within| {
+            api::read(&*self.reads, &stream, Wanted::Last(&subject), within).await
+        });
+        match found.await? {
+            None => Ok(Slot::NOTHING),
+            Some(message) => read(bucket, key, &message),
+        }
+    }
+
+    /// The messages from a sequence on whose keys match a filter: at most `limit`, and not many more
+    /// bytes than `bytes`.
+    pub(super) async fn walk(
+        &self,
+        bucket: Bucket,
+        filter: &Key,
+        from: u64,
+        (limit, bytes): (usize, usize),
+        deadline: Deadline,
+    ) -> StoreResult<Stretch> {
+        let mut stretch = Stretch { messages: Vec::new(), next: Some(from) };
+        let mut size = 0;
+        while stretch.messages.len() < limit && size < bytes {
+            let Some(from) = stretch.next else {
+                break;
+            };
+            let Some(message) = self.next(bucket, filter, from, deadline).await? else {
+                stretch.next = None;
+                break;
+            };
+            stretch.next = Some(message.sequence + 1);
+            if let Some(key) = self.key_of(bucket, &message) {
+                size += message.payload.len();
+                stretch.messages.push((key, message));
+            }
+        }
+        Ok(stretch)
+    }
+
+    /// The first message from a sequence on whose key matches a filter.
+    pub(super) async fn next(
+        &self,
+        bucket: Bucket,
+        filter: &Key,
+        from: u64,
+        deadline: Deadline,
+    ) -> StoreResult<Option<StoredMessage>> {
+        let (stream, filter) = (self.stream(bucket), self.subject(bucket, filter));
+        patiently(bucket, deadline, async |within| {
+            api::read(&*self.reads, &stream, Wanted::Next { from, filter: &filter }, within).await
+        })
+        .await
+    }
+
+    /// The key of a record; `None` for a fence.
+    pub(super) fn key_of(&self, bucket: Bucket, message: &StoredMessage) -> Option<Key> {
+        let before = self.subject(bucket, &Key::all(Bucket::Users)).len() - 1;
+        Key::of_record(message.subject.get(before..)?)
+    }
+
+    /// Writes a record over a revision; 0 for a key that never held anything. Gives the new revision.
+    ///
+    /// # Errors
+    /// `Conflict` when something else is there; `Full`, `Unavailable`, `Unknown`.
+    pub(super) async fn put<T: Serialize>(
+        &self,
+        bucket: Bucket,
+        key: &Key,
+        value: &T,
+        (origin, over): (Origin, u64),
+        deadline: Deadline,
+    ) -> StoreResult<u64> {
+        let written = Written::new(origin, over)?;
+        let request = Request::new(self.subject(bucket, key), write(key, &written, value)?);
+        self.land(Draft { bucket, key, written, request }, deadline).await
+    }
+
+    /// Puts a deletion marker over a revision. Gives the marker's revision.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub(super) async fn delete(
+        &self,
+        bucket: Bucket,
+        key: &Key,
+        (origin, over): (Origin, u64),
+        deadline: Deadline,
+    ) -> StoreResult<u64> {
+        let written = Written::new(origin, over)?;
+        let mut request = Request::new(self.subject(bucket, key), Vec::new());
+        request.headers.insert(KV_OPERATION, KV_DELETE);
+        request.headers.insert(MUTATION_HEADER, written.mutation.to_string());
+        request.headers.insert(ORIGIN_HEADER, origin.as_str());
+        request.headers.insert(REPLACED_HEADER, over.to_string());
+        self.land(Draft { bucket, key, written, request }, deadline).await
+    }
+
+    /// Sends the same write until its outcome is known.
+    async fn land(&self, draft: Draft<'_>, deadline: Deadline) -> StoreResult<u64> {
+        let _waiting = self.waiting.write(draft.request.subject.clone());
+        // Once an attempt may have had its effect, a refusal of the next one proves nothing alone.
+        let mut unsure = false;
+        loop {
+            match self.attempt(&draft, deadline).await {
+                Ok(at) => {
+                    self.capacity.grew(draft.bucket, draft.request.payload.len());
+                    return Ok(at);
+                }
+                Err(error) => match judge(&error) {
+                    Refusal::Elsewhere => return self.whose(&draft, unsure, deadline).await,
+                    Refusal::InFlight => {
+                        tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=5))).await;
+                    }
+                    Refusal::Final(kind) if !unsure => return Err(refused(&draft, kind, error)),
+                    Refusal::Nothing | Refusal::Final(_) => tokio::time::sleep(PAUSE).await,
+                    Refusal::Unsure => unsure = true,
+                },
+            }
+            if deadline.has_passed() {
+                return Err(self.give_up(&draft, unsure));
+            }
+        }
+    }
+
+    async fn attempt(&self, draft: &Draft<'_>, deadline: Deadline) -> Result<u64, CallError> {
+        let stream = self.stream(draft.bucket);
+        let over = Condition { subject_at: Some(draft.written.replaced), ..Condition::default() };
+        let within = ATTEMPT.min(deadline.remaining());
+        api::publish(&*self.writes, &stream, draft.request.clone(), over, within).await
+    }
+
+    /// Something else than what was to be replaced is there: our own write, or somebody else's.
+    async fn whose(&self, draft: &Draft<'_>, unsure: bool, deadline: Deadline) -> StoreResult<u64> {
+        if !unsure {
+            return Err(overtaken(draft));
+        }
+        let there: StoreResult<Slot<serde_json::Value>> =
+            self.get(draft.bucket, draft.key, deadline).await;
+        let Ok(Slot { at, mark: Some(mark), .. }) = there else {
+            return Err(self.give_up(draft, true));
+        };
+        if mark.mutation == Some(draft.written.mutation) {
+            return Ok(at);
+        }
+        if mark.replaced == Some(draft.written.replaced) {
+            // It took the place of what ours was to replace, so ours never landed.
+            return Err(overtaken(draft));
+        }
+        Err(self.give_up(draft, true))
+    }
+
+    fn give_up(&self, draft: &Draft<'_>, unsure: bool) -> StoreError {
+        let bucket = draft.bucket.suffix();
+        if unsure {
+            // Its client would send what it still holds by itself, long after this answer.
+            self.writes.retire();
+            return StoreError::new(
+                ErrorKind::Unknown,
+                format!(
+                    "a write to the bucket of {bucket} was not acknowledged in time: it may or may \
+                     not have happened. Read before you repeat it"
+                ),
+            );
+        }
+        unavailable(draft.bucket, "no write was taken in time")
+    }
+
+    /// Creates records that never were, all or none. Gives the last one's revision; `None` when one of
+    /// them, or a marker, is there, or the outcome is not known: each must be looked at alone then.
+    ///
+    /// # Errors
+    /// `Full`, `Unavailable`.
+    pub(super) async fn create_all<T: Serialize>(
+        &self,
+        bucket: Bucket,
+        records: &[(Key, T)],
+        origin: Origin,
+        deadline: Deadline,
+    ) -> StoreResult<Option<u64>> {
+        let keys: HashSet<&Key> = records.iter().map(|(key, _)| key).collect();
+        if keys.len() < records.len() {
+            // Of two messages on one subject a batch's second one waits for the first for ever.
+            return Ok(None);
+        }
+        let mut batch = Batch::new();
+        let mut bytes = 0;
+        let nothing = Condition { subject_at: Some(0), ..Condition::default() };
+        for (key, value) in records {
+            let payload = write(key, &Written::new(origin, 0)?, value)?;
+            bytes += payload.len();
+            let request = Request::new(self.subject(bucket, key), payload);
+            if batch.push(request, nothing).is_err() {
+                return Ok(None);
+            }
+        }
+        let stream = self.stream(bucket);
+        loop {
+            let within = ATTEMPT.min(deadline.remaining());
+            let published = batch.clone().publish(&*self.writes, &stream, within).await;
+            let error = match published {
+                Ok(last) => {
+                    self.capacity.grew(bucket, bytes);
+                    return Ok(Some(last));
+                }
+                Err(error) => error,
+            };
+            match judge(&error) {
+                Refusal::Final(ErrorKind::Full) => return Err(full(bucket)),
+                Refusal::Elsewhere | Refusal::Unsure | Refusal::Final(_) => return Ok(None),
+                Refusal::InFlight | Refusal::Nothing => tokio::time::sleep(PAUSE).await,
+            }
+            if deadline.has_passed() {
+                return Err(unavailable(bucket, &error.to_string()));
+            }
+        }
+    }
+
+    /// Publishes a fence once, on condition that a record is still at a revision.
+    pub(super) async fn fence(
+        &self,
+        bucket: Bucket,
+        (record, at): (&str, u64),
+        slot: u8,
+        within: Duration,
+    ) -> Result<u64, CallError> {
+        let condition = Condition { other_subject_at: Some((record, at)), ..Condition::default() };
+        let request = Request::new(self.subject(bucket, &Key::fence(slot)), Vec::new());
+        api::publish(&*self.reads, &self.stream(bucket), request, condition, within).await
+    }
+
+    /// Publishes a fence once, on no condition.
+    pub(super) async fn mark(
+        &self,
+        bucket: Bucket,
+        slot: u8,
+        within: Duration,
+    ) -> Result<u64, CallError> {
+        let request = Request::new(self.subject(bucket, &Key::fence(slot)), Vec::new());
+        let stream = self.stream(bucket);
+        api::publish(&*self.reads, &stream, request, Condition::default(), within).await
+    }
+
+    /// Takes what is at a key of a swept bucket up to a revision out for good; what came since stays.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub(super) async fn purge(
+        &self,
+        bucket: Bucket,
+        key: &Key,
+        through: u64,
+        deadline: Deadline,
+    ) -> StoreResult<()> {
+        let (stream, subject) = (self.stream(bucket), self.subject(bucket, key));
+        patiently(bucket, deadline, async |within| {
+            api::purge_subject(&*self.writes, &stream, &subject, through, within).await
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Makes sure that buckets have room for a growing operation.
+    ///
+    /// # Errors
+    /// `Full`, `Unavailable`.
+    pub(super) async fn check_growth(
+        &self,
+        buckets: &[Bucket],
+        deadline: Deadline,
+    ) -> StoreResult<()> {
+        for &bucket in buckets {
+            let stream = self.stream(bucket);
+            let look = patiently(bucket, deadline, async |within| {
+                api::stream_info(&*self.reads, &stream, within).await
+            });
+            if self.capacity.is_full(bucket, look).await? {
+                return Err(full(bucket));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a failed attempt says.
+enum Refusal {
+    /// Something else is at the key.
+    Elsewhere,
+    /// Nothing is decided: ask again soon.
+    InFlight,
+    /// It had no effect, and asking again may help.
+    Nothing,
+    /// It had no effect, and asking again cannot help.
+    Final(ErrorKind),
+    /// It may have had its effect.
+    Unsure,
+}
+
+fn judge(error: &CallError) -> Refusal {
+    match error {
+        CallError::Silence(silence) if !silence.may_have_acted() => Refusal::Nothing,
+        CallError::Silence(_) | CallError::Rubbish(_) => Refusal::Unsure,
+        CallError::Refused(error) => match error.kind() {
+            ApiErrorKind::WrongLastSequence => Refusal::Elsewhere,
+            ApiErrorKind::ConditionInFlight => Refusal::InFlight,
+            ApiErrorKind::Full => Refusal::Final(ErrorKind::Full),
+            ApiErrorKind::TooLarge => Refusal::Final(ErrorKind::Invalid),
+            ApiErrorKind::AtomicPublishDisabled
+            | ApiErrorKind::StreamExistsOtherwise
+            | ApiErrorKind::NotAllowed => Refusal::Final(ErrorKind::ForeignStore),
+            ApiErrorKind::NoMessage
+            | ApiErrorKind::NoStream
+            | ApiErrorKind::InsufficientResources
+            | ApiErrorKind::NotReady
+            | ApiErrorKind::Other => Refusal::Nothing,
+        },
+    }
+}
+
+fn refused(draft: &Draft<'_>, kind: ErrorKind, error: CallError) -> StoreError {
+    if kind == ErrorKind::Full {
+        return full(draft.bucket);
+    }
+    let bucket = draft.bucket.suffix();
+    StoreError::new(kind, format!("the bucket of {bucket} does not take the record"))
+        .caused_by(error)
+}
+
+fn overtaken(draft: &Draft<'_>) -> StoreError {
+    StoreError::new(
+        ErrorKind::Conflict,
+        format!("somebody else changed {} first: read it again", draft.key),
+    )
+}
+
+fn full(bucket: Bucket) -> StoreError {
+    StoreError::new(
+        ErrorKind::Full,
+        format!(
+            "the bucket of {} is full: revoke and remove still work. Give the buckets more room \
+             (maxBytes)",
+            bucket.suffix()
+        ),
+    )
+}
+
+fn unavailable(bucket: Bucket, why: &str) -> StoreError {
+    StoreError::new(
+        ErrorKind::Unavailable,
+        format!("the bucket of {} could not be asked in time: {why}", bucket.suffix()),
+    )
+}
+
+/// A damaged key: it is in the bucket and names nothing.
+pub(super) fn no_name(bucket: Bucket, key: &Key) -> StoreError {
+    corrupt(bucket, key, "its key names nothing")
+}
+
+/// Asks in short attempts until there is an answer.
+async fn patiently<T, F>(
+    bucket: Bucket,
+    deadline: Deadline,
+    mut attempt: impl FnMut(Duration) -> F,
+) -> StoreResult<T>
+where
+    F: Future<Output = Result<T, CallError>>,
+{
+    loop {
+        let error = match attempt(ATTEMPT.min(deadline.remaining())).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        if deadline.remaining() <= PAUSE {
+            return Err(unavailable(bucket, &error.to_string()).caused_by(error));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
