@@ -83,6 +83,12 @@ pub struct NatsChoice {
 }
 
 impl StoreArgs {
+    /// The file that is meant when nothing says otherwise.
+    #[must_use]
+    pub fn default_db() -> PathBuf {
+        DEFAULT_DB.into()
+    }
+
     /// Which store is meant. A flag beats the environment, and `MEMBERSHIPD_*` beats `NATS_URL`,
     /// which other programs read, too.
     ///

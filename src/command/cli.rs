@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::call::CallArgs;
 use super::choice::StoreArgs;
 use super::exit::Exit;
+use super::keygen::KeygenArgs;
+use super::serve::config::ServeArgs;
 use crate::membership::ids::{Handle, UserKey};
 use crate::membership::records::UserRole;
 use crate::runtime::version::{OutputFormat, VersionArgs};
@@ -42,6 +45,12 @@ pub enum Command {
     Export(ExportArgs),
     /// Read lines of JSON into a store
     Import(ImportArgs),
+    /// Serve the membership over HTTP
+    Serve(Box<ServeArgs>),
+    /// Make a key to sign requests with
+    Keygen(KeygenArgs),
+    /// Sign a request, send it to a service and print the answer
+    Call(CallArgs),
     /// Print a shell's completions for this program
     #[command(before_help = "\
 Examples:

@@ -3,18 +3,22 @@
 //! * [`cli`] is every command and flag. Parsing ends in values that are right.
 //! * [`choice`] decides from flags and environment which store is meant, [`open`] opens or makes it.
 //! * [`init`], [`user`] and [`transfer`] are the commands, [`lines`] reads what `import` is fed.
+//! * [`serve`] is the service, [`keygen`] and [`call`] are its callers' tools.
 //! * [`show`] prints data, on standard output only. Everything else goes to standard error.
 //! * [`exit`] is the one table of exit codes, [`error`] how a command can end early.
 //!
 //! What a command does is the domain's affair: nothing here decides about a membership.
 
+pub mod call;
 pub mod choice;
 pub mod cli;
 pub mod error;
 pub mod exit;
 pub mod init;
+pub mod keygen;
 pub mod lines;
 pub mod open;
+pub mod serve;
 pub mod show;
 pub mod transfer;
 pub mod user;
@@ -57,6 +61,9 @@ async fn dispatch(cli: Cli, out: &mut dyn Write) -> CommandResult<()> {
         Command::User(user) => user::run(&user.command, out).await,
         Command::Export(args) => transfer::export(&args, out).await,
         Command::Import(args) => transfer::import(&args, out).await,
+        Command::Serve(args) => serve::run(*args, out).await,
+        Command::Keygen(args) => keygen::run(&args, out),
+        Command::Call(args) => call::run(args, out).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "membershipd", &mut &mut *out);
             Ok(())

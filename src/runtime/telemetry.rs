@@ -16,7 +16,7 @@ pub enum LogFormat {
 }
 
 /// Flags about logs.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct LogArgs {
     /// The form of log lines
     #[arg(long, value_enum, default_value_t, env = "LOG_FORMAT", hide_env_values = true)]

@@ -18,6 +18,7 @@ mod lane;
 mod members;
 mod open;
 mod rekey;
+mod requests;
 mod rooms;
 mod row;
 mod schema;

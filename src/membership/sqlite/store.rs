@@ -13,13 +13,14 @@ use super::error::late;
 use super::lane::{Lane, Purpose};
 use super::open::{self, Created, Opened, Settings};
 use super::writing::{self, Writing};
-use super::{authorize, export, import, keys, members, rekey, rooms, sweep, users};
+use super::{authorize, export, import, keys, members, rekey, requests, rooms, sweep, users};
 use crate::membership::authorize::{AuthorizeRequest, Decision, conclude};
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
 use crate::membership::ids::{Endpoint, Epoch, Handle, RoomId, UserKey};
 use crate::membership::records::{
     Member, Origin, Room, RoomKey, UnixMillis, User, UserRole, Versioned,
 };
+use crate::membership::requests::{Begun, NewRequest, Outcome, RequestKey, RequestLog};
 use crate::membership::snapshot::{Record, Table};
 use crate::membership::store::{
     Deadline, EpochKey, ImportCounts, ImportMode, JoinedRoom, MemberAdded, MemberKey,
@@ -34,6 +35,8 @@ const READERS: usize = 4;
 pub struct SqliteStore {
     reading: Arc<Lane>,
     writing: Arc<Lane>,
+    /// Under which request everything is written.
+    request: Option<RequestKey>,
 }
 
 impl SqliteStore {
@@ -59,6 +62,7 @@ impl SqliteStore {
         Ok(Self {
             reading: Lane::new(Purpose::Read, identity.clone(), readers),
             writing: Lane::new(Purpose::Write, identity, vec![writer]),
+            request: None,
         })
     }
 
@@ -87,8 +91,15 @@ impl SqliteStore {
         T: Send + 'static,
         W: FnOnce(&Writing<'_>) -> StoreResult<T> + Send + 'static,
     {
-        let mutation =
-            move |connection: &mut Connection| writing::write(connection, origin, deadline, work);
+        let request = self.request.clone();
+        let mutation = move |connection: &mut Connection| {
+            writing::write(connection, origin, deadline, |w| {
+                if let Some(request) = &request {
+                    requests::claim(w, request)?;
+                }
+                work(w)
+            })
+        };
         self.writing.run(deadline, mutation).await
     }
 }
@@ -292,5 +303,34 @@ impl MembershipStore for SqliteStore {
             total.uncommitted += counts.uncommitted;
             after = Some(room);
         }
+    }
+}
+
+#[async_trait]
+impl RequestLog for SqliteStore {
+    async fn begin_request(&self, new: NewRequest, deadline: Deadline) -> StoreResult<Begun> {
+        self.write(deadline, move |w| requests::begin(w, &new)).await
+    }
+
+    async fn end_request(
+        &self,
+        key: &RequestKey,
+        outcome: Outcome,
+        deadline: Deadline,
+    ) -> StoreResult<()> {
+        let key = key.clone();
+        self.write(deadline, move |w| requests::end(w, &key, &outcome, now())).await
+    }
+
+    async fn forget_requests(&self, before: UnixMillis, deadline: Deadline) -> StoreResult<u64> {
+        self.write(deadline, move |w| requests::forget(w, before)).await
+    }
+
+    fn under(&self, key: &RequestKey) -> Arc<dyn MembershipStore> {
+        Arc::new(Self {
+            reading: Arc::clone(&self.reading),
+            writing: Arc::clone(&self.writing),
+            request: Some(key.clone()),
+        })
     }
 }

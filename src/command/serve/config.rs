@@ -1,0 +1,355 @@
+//! What `membershipd serve` shall do: decided purely from flags, environment and file, in this order
+//! of weight.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use crate::command::choice::{Environment, NatsArgs, StoreArgs, StoreChoice};
+use crate::command::error::{CommandError, CommandResult};
+use crate::runtime::telemetry::LogArgs;
+
+/// Loopback: who wants to be reached from elsewhere says so.
+const LISTEN: &str = "127.0.0.1:8080";
+
+/// Where the admin endpoints are when nothing says otherwise.
+const ADMIN_LISTEN: &str = "127.0.0.1:8081";
+
+/// How long a start may take when nothing says otherwise, in seconds: the bootstrap budget.
+const START_SECONDS: u16 = 120;
+
+/// Which kind of store is served from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// One SQLite file.
+    #[default]
+    Sqlite,
+    /// Replicated JetStream buckets.
+    Jetstream,
+}
+
+/// Arguments of `serve`.
+#[derive(Args, Debug, Default)]
+#[command(before_help = "\
+Examples:
+  membershipd serve
+  membershipd serve --db /var/lib/membership.db --listen 0.0.0.0:8080 --log-format json
+  membershipd serve --store jetstream --nats-url nats://127.0.0.1:4222 --nkey membershipd.nk")]
+pub struct ServeArgs {
+    /// Where the service listens [default: 127.0.0.1:8080] [env: MEMBERSHIPD_LISTEN]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Where /livez, /readyz and /metrics are [default: 127.0.0.1:8081]
+    /// [env: MEMBERSHIPD_ADMIN_LISTEN]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub admin_listen: Option<SocketAddr>,
+    /// A name that callers reach the service under, as in Host; may be given several times. Requests
+    /// that were signed for another name are refused [default: any] [env: MEMBERSHIPD_AUTHORITY,
+    /// with commas between]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub authority: Vec<String>,
+    /// What is served from [default: sqlite] [env: MEMBERSHIPD_STORE]
+    #[arg(long, value_enum)]
+    pub store: Option<StoreKind>,
+    /// The SQLite file, made when it is not there [default: membership.db] [env: MEMBERSHIPD_DB]
+    #[arg(long, value_name = "PATH")]
+    pub db: Option<PathBuf>,
+    /// The NATS servers, with commas between [env: MEMBERSHIPD_NATS_URL, NATS_URL]
+    #[arg(long, value_name = "URL")]
+    pub nats_url: Option<String>,
+    /// How to come to the servers.
+    #[command(flatten)]
+    pub nats: NatsArgs,
+    /// How long to wait for the store at the start [default: 120] [env: MEMBERSHIPD_START_TIMEOUT]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub start_timeout: Option<u16>,
+    /// A YAML file with any of these, by the flags' names in camelCase [env: MEMBERSHIPD_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Logs.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// The optional file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ServeFile {
+    listen: Option<SocketAddr>,
+    admin_listen: Option<SocketAddr>,
+    authority: Vec<String>,
+    store: Option<StoreKind>,
+    db: Option<PathBuf>,
+    nats_url: Option<String>,
+    nkey: Option<PathBuf>,
+    ca: Option<PathBuf>,
+    bucket_prefix: Option<String>,
+    start_timeout: Option<u16>,
+}
+
+/// What shall be done.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ServeConfig {
+    /// Where the service listens.
+    pub listen: SocketAddr,
+    /// Where the admin endpoints are.
+    pub admin_listen: SocketAddr,
+    /// The names that the service answers to, in lower case; every name when there are none.
+    pub authorities: Vec<String>,
+    /// The store.
+    pub store: StoreChoice,
+    /// How long to wait for the store at the start.
+    pub start_time: Duration,
+}
+
+/// Reads the file's text.
+///
+/// # Errors
+/// `Usage` with where it is wrong.
+pub fn parse(text: &str) -> CommandResult<ServeFile> {
+    if text.trim().is_empty() {
+        return Ok(ServeFile::default());
+    }
+    serde_saphyr::from_str(text)
+        .map_err(|why| usage(format!("the file of --config is not valid: {why}")))
+}
+
+impl ServeArgs {
+    /// The file that is meant, if any.
+    #[must_use]
+    pub fn file(&self, env: Environment<'_>) -> Option<PathBuf> {
+        self.config.clone().or_else(|| env("MEMBERSHIPD_CONFIG").map(Into::into))
+    }
+
+    /// Decides: a flag beats the environment, which beats the file, which beats the defaults.
+    ///
+    /// # Errors
+    /// `Usage` for what cannot be read or makes no sense together.
+    pub fn decide(self, file: ServeFile, env: Environment<'_>) -> CommandResult<ServeConfig> {
+        let address = |flag: Option<SocketAddr>, name, file: Option<SocketAddr>, default| {
+            let chosen = match flag {
+                Some(flag) => Some(flag),
+                None => parsed(env, name)?.or(file),
+            };
+            chosen.map_or_else(|| known(default), Ok)
+        };
+        let listen = address(self.listen, "MEMBERSHIPD_LISTEN", file.listen, LISTEN)?;
+        let admin_listen = address(
+            self.admin_listen,
+            "MEMBERSHIPD_ADMIN_LISTEN",
+            file.admin_listen,
+            ADMIN_LISTEN,
+        )?;
+        let authority = text(env, "MEMBERSHIPD_AUTHORITY")?
+            .map(|names| names.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>());
+        let authorities = match authority {
+            _ if !self.authority.is_empty() => self.authority,
+            Some(names) => names,
+            None => file.authority,
+        };
+        let start_timeout = match self.start_timeout {
+            Some(flag) => Some(flag),
+            None => parsed(env, "MEMBERSHIPD_START_TIMEOUT")?.or(file.start_timeout),
+        };
+        let kind = match self.store {
+            Some(flag) => Some(flag),
+            None => store_kind(env)?.or(file.store),
+        };
+        let from_file =
+            NatsArgs { nkey: file.nkey, ca: file.ca, bucket_prefix: file.bucket_prefix };
+        let flags = StoreFlags { db: self.db, nats_url: self.nats_url, nats: self.nats };
+        let of_file = StoreFlags { db: file.db, nats_url: file.nats_url, nats: from_file };
+        Ok(ServeConfig {
+            listen,
+            admin_listen,
+            authorities: authorities.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            store: choose(kind.unwrap_or_default(), flags, of_file, env)?,
+            start_time: Duration::from_secs(start_timeout.unwrap_or(START_SECONDS).into()),
+        })
+    }
+}
+
+/// Flags, or their like in the file, that say where the store is.
+struct StoreFlags {
+    db: Option<PathBuf>,
+    nats_url: Option<String>,
+    nats: NatsArgs,
+}
+
+/// Only what belongs to the chosen kind of store counts; `NATS_URL` is set for other programs, too,
+/// so it alone does not choose.
+fn choose(
+    kind: StoreKind,
+    flags: StoreFlags,
+    file: StoreFlags,
+    env: Environment<'_>,
+) -> CommandResult<StoreChoice> {
+    match kind {
+        StoreKind::Sqlite if flags.nats_url.is_some() => Err(usage(
+            "--nats-url names servers, but the store is a SQLite file: say --store jetstream, too"
+                .to_owned(),
+        )),
+        StoreKind::Sqlite => {
+            let from_env = env("MEMBERSHIPD_DB").map(PathBuf::from);
+            let db = flags.db.or(from_env).or(file.db);
+            StoreArgs {
+                db: Some(db.unwrap_or_else(StoreArgs::default_db)),
+                nats: flags.nats,
+                ..StoreArgs::default()
+            }
+            .choose(env)
+        }
+        StoreKind::Jetstream if flags.db.is_some() => Err(usage(
+            "--db names a SQLite file, but the store is JetStream: leave it out, or say --store \
+             sqlite"
+                .to_owned(),
+        )),
+        StoreKind::Jetstream => {
+            let from_env = match text(env, "MEMBERSHIPD_NATS_URL")? {
+                Some(url) => Some(url),
+                None => text(env, "NATS_URL")?,
+            };
+            let url = flags.nats_url.or(from_env).or(file.nats_url).ok_or_else(|| {
+                usage("the store is JetStream: name the servers with --nats-url".to_owned())
+            })?;
+            let unset = |name: &str| env(name).is_none();
+            let nats = NatsArgs {
+                nkey: flags.nats.nkey.or(file.nats.nkey.filter(|_| unset("MEMBERSHIPD_NKEY"))),
+                ca: flags.nats.ca.or(file.nats.ca.filter(|_| unset("MEMBERSHIPD_CA"))),
+                bucket_prefix: flags
+                    .nats
+                    .bucket_prefix
+                    .or(file.nats.bucket_prefix.filter(|_| unset("MEMBERSHIPD_BUCKET_PREFIX"))),
+            };
+            Ok(StoreChoice::Nats(nats.choose(url, env)?))
+        }
+    }
+}
+
+fn store_kind(env: Environment<'_>) -> CommandResult<Option<StoreKind>> {
+    let Some(text) = text(env, "MEMBERSHIPD_STORE")? else {
+        return Ok(None);
+    };
+    StoreKind::from_str(&text, false)
+        .map(Some)
+        .map_err(|_| usage("MEMBERSHIPD_STORE must be sqlite or jetstream".to_owned()))
+}
+
+fn text(env: Environment<'_>, name: &str) -> CommandResult<Option<String>> {
+    env(name)
+        .map(OsString::into_string)
+        .transpose()
+        .map_err(|_| usage(format!("{name} is not UTF-8: set it anew")))
+}
+
+fn parsed<T: std::str::FromStr>(env: Environment<'_>, name: &str) -> CommandResult<Option<T>> {
+    let wrong = || usage(format!("{name} cannot be read: set it anew, or use the flag"));
+    text(env, name)?.map(|text| text.parse().map_err(|_| wrong())).transpose()
+}
+
+fn known(address: &str) -> CommandResult<SocketAddr> {
+    address.parse().map_err(|_| usage(format!("{address} is no address")))
+}
+
+fn usage(message: String) -> CommandError {
+    CommandError::Usage(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn decided(flags: &[&str], env: &[(&str, &str)], file: &str) -> Result<ServeConfig, String> {
+        let env = |name: &str| {
+            env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        };
+        let flags = Flags::try_parse_from(["serve"].iter().chain(flags)).unwrap().serve;
+        let file = parse(file).map_err(|error| error.to_string())?;
+        flags.decide(file, &env).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_any_word_it_is_a_file_here_on_loopback() {
+        let config = decided(&[], &[], "").unwrap();
+        assert_eq!(config.store, StoreChoice::Sqlite("membership.db".into()));
+        assert!(config.listen.ip().is_loopback() && config.admin_listen.ip().is_loopback());
+        assert_eq!(config.start_time, Duration::from_secs(120));
+        assert_eq!(config.authorities, Vec::<String>::new());
+        let other = decided(&[], &[("NATS_URL", "nats://x:1")], "").unwrap();
+        assert_eq!(other, config, "it is set for other programs, too");
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_which_beats_the_file() {
+        let file = "listen: 127.0.0.1:3\nauthority: [C]\ndb: c.db\nstartTimeout: 3";
+        let env = [
+            ("MEMBERSHIPD_LISTEN", "127.0.0.1:2"),
+            ("MEMBERSHIPD_AUTHORITY", "B,b2"),
+            ("MEMBERSHIPD_DB", "b.db"),
+            ("MEMBERSHIPD_START_TIMEOUT", "2"),
+        ];
+        let flags = ["--listen=127.0.0.1:1", "--authority=A", "--db=a.db", "--start-timeout=1"];
+        for (flags, env, name, n) in [
+            (&flags[..], &env[..], vec!["a"], 1),
+            (&[], &env, vec!["b", "b2"], 2),
+            (&[], &[], vec!["c"], 3),
+        ] {
+            let config = decided(flags, env, file).unwrap();
+            assert_eq!(config.listen.port(), n);
+            assert_eq!(config.authorities, name);
+            assert_eq!(config.start_time.as_secs(), u64::from(n));
+            let db = format!("{}.db", name[0]);
+            assert_eq!(config.store, StoreChoice::Sqlite(db.into()));
+        }
+    }
+
+    #[test]
+    fn jetstream_is_chosen_by_its_name_and_needs_servers() {
+        let nats =
+            |flags: &[&str], env: &[(&str, &str)], file: &str| match decided(flags, env, file)
+                .unwrap()
+                .store
+            {
+                StoreChoice::Nats(nats) => (nats.url, nats.prefix, nats.nkey),
+                StoreChoice::Sqlite(path) => panic!("{}", path.display()),
+            };
+        let flags = ["--store=jetstream", "--nats-url=a:1"];
+        assert_eq!(nats(&flags, &[], "").0, "a:1");
+        let env = [("MEMBERSHIPD_STORE", "jetstream"), ("NATS_URL", "b:1")];
+        assert_eq!(nats(&[], &env, "").0, "b:1");
+        let file = "{store: jetstream, natsUrl: 'c:1', bucketPrefix: C, nkey: c.nk}";
+        assert_eq!(nats(&[], &[], file), ("c:1".into(), "C".into(), Some("c.nk".into())));
+        let env = [("MEMBERSHIPD_BUCKET_PREFIX", "B"), ("MEMBERSHIPD_NKEY", "b.nk")];
+        assert_eq!(nats(&[], &env, file), ("c:1".into(), "B".into(), Some("b.nk".into())));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_what_to_do() {
+        for (flags, env, file, word) in [
+            (&["--nats-url=a:1"][..], &[][..], "", "--store jetstream"),
+            (&["--store=jetstream", "--db=x"], &[], "", "--store sqlite"),
+            (&["--store=jetstream"], &[], "", "--nats-url"),
+            (&["--nkey=x"], &[], "", "--nkey"),
+            (&[], &[("MEMBERSHIPD_STORE", "kv")], "", "sqlite or jetstream"),
+            (&[], &[("MEMBERSHIPD_LISTEN", "8080")], "", "MEMBERSHIPD_LISTEN"),
+            (&[], &[], "port: 1", "--config"),
+            (&[], &[], "db: [", "--config"),
+        ] {
+            let refused = decided(flags, env, file).unwrap_err();
+            assert!(refused.contains(word), "{refused}");
+        }
+    }
+}

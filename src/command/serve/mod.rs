@@ -1,0 +1,138 @@
+//! `membershipd serve`: opens the store, listens, and stops when it is told to.
+
+pub mod config;
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ed25519_dalek::SigningKey;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use self::config::{ServeArgs, ServeConfig, parse};
+use super::choice::{StoreChoice, of_process};
+use super::error::{CommandError, CommandResult};
+use crate::membership::MembershipStore;
+use crate::membership::error::{ErrorKind, StoreError};
+use crate::membership::ids::UserKey;
+use crate::membership::requests::RequestLog;
+use crate::membership::sqlite::{Settings, SqliteStore};
+use crate::membership::store::Deadline;
+use crate::runtime::admin::{self, Readiness};
+use crate::runtime::listen::{self, ListenLimits};
+use crate::runtime::metrics::Metrics;
+use crate::runtime::shutdown::{self, Stop};
+use crate::runtime::telemetry;
+use crate::service::admission::Service;
+use crate::service::limits::Limits;
+use crate::service::observe::Figures;
+use crate::service::{readiness, router, sweeper};
+
+/// Serves until a signal says to stop.
+///
+/// # Errors
+/// When it cannot begin.
+pub async fn run(args: ServeArgs, out: &mut dyn Write) -> CommandResult<()> {
+    telemetry::begin(&args.log).map_err(|error| CommandError::Usage(error.to_string()))?;
+    let config = configured(args)?;
+    let stop = shutdown::on_signals()?;
+    let (listener, admin_listener) = (bind(config.listen).await?, bind(config.admin_listen).await?);
+    let (at, admin_at) = (listener.local_addr()?, admin_listener.local_addr()?);
+    let Some(backing) = opened(&config, &stop).await? else {
+        return Ok(());
+    };
+    let mut registry = Registry::default();
+    let figures = Figures::register(&mut registry);
+    let ready = Arc::new(StoreReadiness { store: Arc::clone(&backing.store), nobody: nobody()? });
+    let admin = admin::router(ready, Metrics::of(registry));
+    let Backing { store, log } = backing;
+    let tidying = tokio::spawn(sweeper::sweep(Arc::clone(&store), Arc::clone(&log)));
+    let service = Service::new(store, log, config.authorities, Limits::default());
+    let router = router::router(Arc::new(service), figures);
+    // A script that started it waits for this line.
+    writeln!(out, "serving {} on http://{at}, admin on http://{admin_at}", config.store)?;
+    out.flush()?;
+    tracing::info!(%at, %admin_at, store = %config.store, "serving");
+    // The admin endpoints go last: until then they say what is going on.
+    let (admin_stopper, admin_stop) = shutdown::stop();
+    let admin = listen::serve(admin_listener, admin, ListenLimits::default(), admin_stop);
+    let admin = tokio::spawn(admin);
+    listen::serve(listener, router, ListenLimits::default(), stop).await;
+    tidying.abort();
+    admin_stopper.say();
+    // It ends by itself within its own bounds; that it panicked would be in the log.
+    let _ = admin.await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn configured(args: ServeArgs) -> CommandResult<ServeConfig> {
+    let file = match args.file(&of_process) {
+        None => String::new(),
+        Some(path) => fs::read_to_string(&path).map_err(|error| {
+            CommandError::Usage(format!("{} cannot be read: {error}", path.display()))
+        })?,
+    };
+    args.decide(parse(&file)?, &of_process)
+}
+
+async fn bind(address: SocketAddr) -> CommandResult<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        CommandError::Usage(format!("nothing can listen on {address}: {error}; name another"))
+    })
+}
+
+/// A store and the log of requests beside it.
+struct Backing {
+    store: Arc<dyn MembershipStore>,
+    log: Arc<dyn RequestLog>,
+}
+
+/// Opens the store within the start's time; none when the word to stop came first.
+async fn opened(config: &ServeConfig, stop: &Stop) -> CommandResult<Option<Backing>> {
+    let deadline = Deadline::after(config.start_time);
+    tokio::select! {
+        backing = open(&config.store, deadline) => backing.map(Some),
+        () = stop.said() => Ok(None),
+    }
+}
+
+async fn open(choice: &StoreChoice, deadline: Deadline) -> CommandResult<Backing> {
+    match choice {
+        StoreChoice::Sqlite(path) => {
+            let none = CommandError::NoStore;
+            SqliteStore::create(path, deadline).await.map_err(none)?;
+            let opened = SqliteStore::open(path, Settings::default(), deadline).await;
+            let store = Arc::new(opened.map_err(none)?);
+            Ok(Backing { store: store.clone(), log: store })
+        }
+        StoreChoice::Nats(_) => Err(CommandError::NoStore(StoreError::new(
+            ErrorKind::Unavailable,
+            "this version serves from a SQLite file only: say --store sqlite",
+        ))),
+    }
+}
+
+/// A key that nobody can hold: its other half is thrown away at once.
+fn nobody() -> CommandResult<UserKey> {
+    let refused = || CommandError::Refused("the system has no random bytes".to_owned());
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|_| refused())?;
+    let key = SigningKey::from_bytes(&seed).verifying_key().to_bytes();
+    UserKey::try_from(key).map_err(|_| refused())
+}
+
+struct StoreReadiness {
+    store: Arc<dyn MembershipStore>,
+    nobody: UserKey,
+}
+
+#[async_trait]
+impl Readiness for StoreReadiness {
+    async fn ready(&self) -> Result<(), String> {
+        readiness::ready(&self.store, self.nobody).await
+    }
+}

@@ -1,0 +1,193 @@
+//! Each change once, however often it is sent: recorded before, its outcome after, and a retry gets
+//! what the first try came to.
+
+use axum::http::HeaderValue;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::admission::{Admitted, now};
+use super::change::Change;
+use super::problem::{Answer, Problem, ProblemType};
+use super::reply::{REPLAYED, Reply};
+use crate::membership::requests::{Begun, NewRequest, Outcome};
+
+/// How a request ended, as the log keeps it.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Ended {
+    Well(Reply),
+    /// The slug of the problem's type and its sentence.
+    Badly(String, String),
+}
+
+/// What to do for a request, by what the log knows of it.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Make,
+    Tell,
+    Repeat(Outcome),
+    Refuse,
+}
+
+fn next(begun: Begun) -> Next {
+    match begun {
+        // What is pending has not happened, or the store knows that it has once it is tried.
+        Begun::Fresh | Begun::Pending => Next::Make,
+        Begun::Committed => Next::Tell,
+        Begun::Answered(outcome) => Next::Repeat(outcome),
+        Begun::Other => Next::Refuse,
+    }
+}
+
+impl Admitted<'_> {
+    /// Makes a change, once.
+    ///
+    /// # Errors
+    /// The store's, and `NonceReused`.
+    pub async fn change(&self, change: Change) -> Answer<Response> {
+        let known = next(self.begin(&change).await?);
+        if known != Next::Make {
+            return self.settle(known, change).await;
+        }
+        let (key, _) = self.request();
+        let store = self.log().under(key);
+        match change.clone().make(store.as_ref(), self.deadline()).await {
+            // Either the state is against it, or another try of this request was first.
+            Err(problem) if problem.kind == ProblemType::Conflict => {
+                self.resolve(change, problem).await
+            }
+            ended => self.end(ended).await,
+        }
+    }
+
+    async fn begin(&self, change: &Change) -> Answer<Begun> {
+        let (key, fingerprint) = self.request();
+        let growth = change.growth();
+        let new = NewRequest { key: key.clone(), fingerprint, growth, now: now() };
+        match self.log().begin_request(new, self.deadline()).await {
+            Ok(begun) => Ok(begun),
+            Err(error) => {
+                let problem = Problem::from(error);
+                // Only the record of the request is in doubt; the change itself was not begun.
+                let doubt = problem.kind == ProblemType::Unknown;
+                let kind = if doubt { ProblemType::Unavailable } else { problem.kind };
+                Err(Problem { kind, ..problem })
+            }
+        }
+    }
+
+    async fn resolve(&self, change: Change, conflict: Problem) -> Answer<Response> {
+        let known = next(self.begin(&change).await?);
+        if known == Next::Make {
+            return self.end(Err(conflict)).await;
+        }
+        self.settle(known, change).await
+    }
+
+    async fn settle(&self, known: Next, change: Change) -> Answer<Response> {
+        match known {
+            Next::Repeat(outcome) => repeat(&outcome),
+            Next::Tell => {
+                let told = change.tell(self.store(), self.deadline()).await?;
+                self.end(Ok(told)).await
+            }
+            Next::Make | Next::Refuse => Err(Problem::new(
+                ProblemType::NonceReused,
+                "this nonce came with another request before: make a new one for each request",
+            )),
+        }
+    }
+
+    /// Writes down how it ended. What is not final stays pending, so that a retry tries again.
+    async fn end(&self, ended: Answer<Reply>) -> Answer<Response> {
+        let (ended, response) = match ended {
+            Ok(reply) => (Ended::Well(reply.clone()), Ok(reply.into_response())),
+            Err(problem) if !is_final(problem.kind) => return Err(problem),
+            Err(problem) => {
+                let ended = Ended::Badly(problem.kind.slug().to_owned(), problem.detail.clone());
+                (ended, Err(problem))
+            }
+        };
+        let outcome = serde_json::to_string(&ended).ok().and_then(|text| text.try_into().ok());
+        if let Some(outcome) = outcome {
+            let (key, _) = self.request();
+            // The change stands either way; without its outcome a retry is told what there is.
+            if let Err(error) = self.log().end_request(key, outcome, self.deadline()).await {
+                tracing::warn!(%error, "the outcome of a request was not written down");
+            }
+        }
+        response
+    }
+}
+
+/// Whether the same request could never end otherwise.
+const fn is_final(kind: ProblemType) -> bool {
+    matches!(
+        kind,
+        ProblemType::NotFound
+            | ProblemType::AlreadyExists
+            | ProblemType::Conflict
+            | ProblemType::Invalid
+    )
+}
+
+fn repeat(outcome: &Outcome) -> Answer<Response> {
+    let unreadable =
+        || Problem::new(ProblemType::Corrupt, "how this request ended before cannot be read");
+    let mut response = match serde_json::from_str(outcome.as_str()).map_err(|_| unreadable())? {
+        Ended::Well(reply) => reply.into_response(),
+        Ended::Badly(slug, detail) => {
+            let kind = ProblemType::ALL.iter().find(|kind| kind.slug() == slug);
+            Problem::new(*kind.ok_or_else(unreadable)?, detail).into_response()
+        }
+    };
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(text: &str) -> Outcome {
+        text.to_owned().try_into().unwrap()
+    }
+
+    #[test]
+    fn what_the_log_knows_decides_what_is_done() {
+        for (begun, expected) in [
+            (Begun::Fresh, Next::Make),
+            (Begun::Pending, Next::Make),
+            (Begun::Committed, Next::Tell),
+            (Begun::Answered(outcome("{}")), Next::Repeat(outcome("{}"))),
+            (Begun::Other, Next::Refuse),
+        ] {
+            assert_eq!(next(begun), expected);
+        }
+    }
+
+    #[test]
+    fn only_an_end_that_cannot_change_is_final() {
+        let last: Vec<_> = ProblemType::ALL
+            .iter()
+            .filter(|kind| is_final(**kind))
+            .map(|kind| kind.slug())
+            .collect();
+        assert_eq!(last, ["not-found", "already-exists", "conflict", "invalid"]);
+    }
+
+    #[test]
+    fn an_end_is_repeated_as_it_was_and_says_so() {
+        let bad = Ended::Badly("already-exists".to_owned(), "there is one".to_owned());
+        for (ended, status) in [(Ended::Well(Reply::done()), 204), (bad, 409)] {
+            let text = serde_json::to_string(&ended).unwrap();
+            assert_eq!(serde_json::from_str::<Ended>(&text).unwrap(), ended);
+            let response = repeat(&outcome(&text)).unwrap();
+            assert_eq!(response.status().as_u16(), status);
+            assert_eq!(response.headers()[REPLAYED], "true");
+        }
+        for bad in ["{}", "nonsense", "{\"badly\":[\"no-such\",\"x\"]}"] {
+            assert_eq!(repeat(&outcome(bad)).unwrap_err().kind, ProblemType::Corrupt, "{bad}");
+        }
+    }
+}

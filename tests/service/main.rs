@@ -1,0 +1,19 @@
+//! The membership over HTTP: the real program on a real socket, spoken to by hand-written requests.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what must be; clippy's own exception reaches no helper functions"
+)]
+
+mod document;
+mod fenced;
+mod hostile;
+mod http;
+mod once;
+mod policy;
+mod program;
+mod running;
+mod signatures;
+mod walk;

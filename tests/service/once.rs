@@ -1,0 +1,176 @@
+//! A change is made once, however often and wherever it is sent.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use membership_operator::membership::MembershipStore;
+use membership_operator::membership::records::UnixMillis;
+use membership_operator::membership::requests::{
+    Begun, Fingerprint, Growth, NewRequest, RequestKey, RequestLog,
+};
+use membership_operator::membership::sqlite::{Settings, SqliteStore};
+use membership_operator::membership::store::{Deadline, NewRoom};
+use membership_operator::service::digest::BodyDigest;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::http::{Caller, Reply, Sending, nonce, now};
+use crate::program::{ADMIN, MEMBER, OTHER, OWNER, Server};
+
+fn new_room(name: &str) -> Sending {
+    Sending::new("POST", "/v1/rooms").json(&json!({"room": name, "subject": "s"}))
+}
+
+fn replayed(reply: &Reply) -> bool {
+    reply.header("idempotent-replayed") == Some("true")
+}
+
+#[test]
+fn a_retry_gets_what_the_first_try_came_to() {
+    let server = Server::started();
+    let sending = new_room("once");
+    let first = server.send(OWNER, sending.clone());
+    assert!(!replayed(&first));
+    let again = server.send(OWNER, sending.clone());
+    let signed_anew = Sending { created: now() - 1, ..sending.clone() };
+    for retry in [again, server.send(OWNER, signed_anew)] {
+        assert!(replayed(&retry), "{retry:?}");
+        assert_eq!((retry.status, &retry.body), (201, &first.body));
+        assert_eq!(retry.header("etag"), first.header("etag"));
+        assert_eq!(retry.header("location"), first.header("location"));
+    }
+    let refused = new_room("once");
+    for expected in [false, true] {
+        let reply = server.send(OWNER, refused.clone());
+        assert_eq!(replayed(&reply), expected);
+        reply.refused(409, "already-exists");
+    }
+}
+
+#[test]
+fn a_nonce_belongs_to_one_caller_and_one_request() {
+    let server = Server::started();
+    let sending = new_room("first");
+    server.send(OWNER, sending.clone()).done(201);
+    server.send(OWNER, new_room("second").nonce(&sending.nonce)).refused(409, "nonce-reused");
+    let elsewhere = format!("/v1/users/{}/revoke", Caller::new(OTHER).key());
+    let elsewhere = Sending::new("POST", &elsewhere).nonce(&sending.nonce);
+    server.send(ADMIN, elsewhere).done(200);
+    server.send(MEMBER, new_room("third").nonce(&sending.nonce)).done(201);
+}
+
+#[test]
+fn a_change_replayed_after_it_was_undone_is_not_made_again() {
+    let server = Server::started();
+    let endpoint = Caller::new(OTHER).key();
+    let add = Sending::new("POST", "/v1/rooms/lobby/members").json(&json!({"endpoint": endpoint}));
+    let added = server.send(OWNER, add.clone()).done(201);
+    let remove = format!("/v1/rooms/lobby/members/{endpoint}");
+    let remove = Sending::new("DELETE", &remove);
+    server.send(OWNER, remove.clone()).done(204);
+    assert_eq!(server.send(OWNER, add).done(201), added, "it is told what happened then");
+    server.get(OTHER, "/v1/rooms/lobby").refused(403, "refused");
+    let back = Sending::new("POST", "/v1/rooms/lobby/members").json(&json!({"endpoint": endpoint}));
+    server.send(OWNER, back).done(201);
+    server.send(OWNER, remove).done(204);
+    server.get(OTHER, "/v1/rooms/lobby").done(200);
+}
+
+#[test]
+fn many_tries_at_once_in_two_processes_are_one_change() {
+    let first = Server::started();
+    let second = first.host.serve(&[]);
+    let nonce = nonce();
+    // Signed for two names, it is the same request all the same.
+    let replies: Vec<Reply> = thread::scope(|scope| {
+        let tries: Vec<_> = (0..16)
+            .map(|n| {
+                let at = if n % 2 == 0 { first.at } else { second.at };
+                let sending = new_room("crowd").nonce(&nonce);
+                scope.spawn(move || sending.send(at, &Caller::new(OWNER)))
+            })
+            .collect();
+        tries.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    for reply in &replies {
+        assert_eq!((reply.status, &reply.body["room"]), (201, &json!("crowd")), "{reply:?}");
+        assert_eq!(reply.body, replies[0].body);
+    }
+    assert!(second.stop().success());
+    let again = first.send(OWNER, new_room("crowd").nonce(&nonce));
+    assert!(replayed(&again), "also after the process is gone: {again:?}");
+}
+
+/// Leaves a request as a crash leaves it: recorded, and its change made or not.
+fn crashed(server: &Server, sending: &Sending, room: &str, made: bool) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let deadline = Deadline::after(Duration::from_secs(30));
+        let path = server.host.path("membership.db");
+        let store = SqliteStore::open(&path, Settings::default(), deadline).await.unwrap();
+        let target = format!(
+            "{}\n{}\n{}",
+            sending.method,
+            sending.path,
+            BodyDigest::of(&sending.body).field()
+        );
+        let key = RequestKey {
+            caller: Caller::new(OWNER).key().parse().unwrap(),
+            nonce: sending.nonce.parse().unwrap(),
+        };
+        let new = NewRequest {
+            key: key.clone(),
+            fingerprint: Fingerprint(Sha256::digest(target).into()),
+            growth: Growth::Grows,
+            now: UnixMillis(now() * 1000),
+        };
+        assert_eq!(store.begin_request(new, deadline).await.unwrap(), Begun::Fresh);
+        if made {
+            let under: Arc<dyn MembershipStore> = store.under(&key);
+            let new = NewRoom {
+                room: room.parse().unwrap(),
+                subject: "s".parse().unwrap(),
+                owner: Caller::new(OWNER).key().parse().unwrap(),
+                owner_key: None,
+                now: UnixMillis(7),
+            };
+            under.create_room(new, deadline).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_request_that_a_crash_left_pending_is_resolved_by_its_retry() {
+    let server = Server::started();
+    for (room, made) in [("made", true), ("not-made", false)] {
+        let sending = new_room(room);
+        crashed(&server, &sending, room, made);
+        let retry = server.send(OWNER, sending.clone());
+        assert_eq!(retry.status, 201, "{retry:?}");
+        assert_eq!(retry.body["createdAt"] == 7, made, "{retry:?}");
+        let again = server.send(OWNER, sending);
+        assert!(replayed(&again));
+        assert_eq!(again.body, retry.body);
+    }
+}
+
+#[test]
+fn a_read_leaves_nothing_behind() {
+    let server = Server::started();
+    let file = server.host.path("membership.db");
+    let count = || {
+        let connection = rusqlite::Connection::open(&file).unwrap();
+        let sql = "SELECT count(*) FROM requests";
+        connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let before = count();
+    let sending = Sending::new("GET", "/v1/rooms/lobby");
+    let seen = server.send(OWNER, sending.clone()).done(200);
+    assert_eq!(server.send(OWNER, sending).done(200), seen);
+    let question = json!({"questions": [{"user": Caller::new(OWNER).key()}]});
+    server.post(OWNER, "/v1/authorize", &question).done(200);
+    assert_eq!(count(), before);
+    let _: Value = server.post(OWNER, "/v1/rooms", &json!({"room": "x", "subject": "s"})).done(201);
+    assert_eq!(count(), before + 1);
+}
