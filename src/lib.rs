@@ -9,8 +9,8 @@
 //!   Kubernetes nor the domain.
 //! * `migration` moves an old SQLite file into the buckets, once. It exists with the feature
 //!   `service`.
-//! * `api` is the words of the Kubernetes resource and `cluster` the pure decisions about it. They
-//!   exist with the feature `operator`.
+//! * `api` is the words of the Kubernetes resource, `cluster` the pure decisions about it and
+//!   `controller` the hands that carry them out. They exist with the feature `operator`.
 //! * `command` is the command line of `membershipd`. It exists with the feature `service`.
 //! * `service` is the membership over HTTP: signatures, policy, handlers. It exists with the feature
 //!   `service`.
@@ -24,6 +24,8 @@ pub mod api;
 pub mod cluster;
 #[cfg(feature = "service")]
 pub mod command;
+#[cfg(feature = "operator")]
+pub mod controller;
 pub mod jetstream;
 pub mod membership;
 #[cfg(feature = "service")]

@@ -21,11 +21,11 @@ pub struct LogArgs {
     /// The form of log lines
     #[arg(long, value_enum, default_value_t, env = "LOG_FORMAT", hide_env_values = true)]
     pub log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, trace, or a list such as info,async_nats=warn
+    /// What is logged: error, warn, info, debug, trace, or a list such as debug,async_nats=info
     #[arg(
         long,
         value_name = "FILTER",
-        default_value = "info",
+        default_value = "info,async_nats=off",
         env = "LOG_LEVEL",
         hide_env_values = true
     )]

@@ -20,7 +20,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 pub(in crate::cluster) use nats_config::digest;
-pub use nats_config::{PublicKeys, nats_config};
+pub use nats_config::{CONFIG_METADATA, PublicKeys, nats_config};
 pub use secret::{PUBLIC_KEY, SEED_KEY, build_secret};
 
 use super::validate::ValidatedCluster;

@@ -118,6 +118,27 @@ impl Step {
             | Self::ReloadServer { .. } => false,
         }
     }
+
+    /// Whether the step changes what NATS holds or says: what it said before is outdated then.
+    #[must_use]
+    pub const fn is_towards_nats(&self) -> bool {
+        match self {
+            Self::CreateBucket { .. }
+            | Self::CreateControl { .. }
+            | Self::RecordBuckets { .. }
+            | Self::AcceptLoss { .. }
+            | Self::RaiseReplicas { .. }
+            | Self::StepDownMeta { .. }
+            | Self::ReloadServer { .. } => true,
+            Self::SetFinalizer
+            | Self::RemoveFinalizer
+            | Self::CreateSecret { .. }
+            | Self::MarkClaims { .. }
+            | Self::RestartServer { .. }
+            | Self::DeleteStatefulSet { .. }
+            | Self::DeleteClaim { .. } => false,
+        }
+    }
 }
 
 /// An object as it was seen. A deletion carries uid and resourceVersion as preconditions, so that

@@ -1,11 +1,13 @@
 //! The one record about the store itself.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, Prefix};
 use super::codec::Key;
-use super::streams::Streams;
+use super::streams::{Streams, Wire};
 use super::value::Slot;
 use crate::membership::error::StoreResult;
 use crate::membership::ids::UserKey;
@@ -20,6 +22,9 @@ pub struct Control {
     pub cluster_id: String,
     /// The names of the buckets made so far. One that is listed and gone has lost its data.
     pub buckets: Vec<String>,
+    /// The names of the buckets whose loss a person accepted once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses_accepted: Vec<String>,
     /// Whom the gate for the first admin was opened for. It opens once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_admin: Option<UserKey>,
@@ -29,6 +34,40 @@ pub struct Control {
     /// How far a migration into the store has come, in the migration's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<Value>,
+}
+
+/// The record of a store that need not be complete: for whoever makes its buckets one by one.
+pub struct ControlFile {
+    streams: Streams,
+}
+
+impl ControlFile {
+    /// The record of the store of this prefix. Nothing is asked yet.
+    #[must_use]
+    pub fn new(prefix: Prefix, wire: Arc<dyn Wire>) -> Self {
+        Self { streams: Streams::new(prefix, Arc::clone(&wire), wire) }
+    }
+
+    /// The record; `None` when there is none.
+    ///
+    /// # Errors
+    /// `Unavailable`, also while there is no control bucket; `Corrupt`.
+    pub async fn read(&self, deadline: Deadline) -> StoreResult<Option<Versioned<Control>>> {
+        read(&self.streams, deadline).await
+    }
+
+    /// Writes the record over a revision; `None` for a store that has none yet.
+    ///
+    /// # Errors
+    /// `Conflict` when it was changed since; `Unavailable`, `Unknown`.
+    pub async fn write(
+        &self,
+        control: &Control,
+        over: Option<Revision>,
+        deadline: Deadline,
+    ) -> StoreResult<Revision> {
+        write(&self.streams, control, over, deadline).await
+    }
 }
 
 /// The record; `None` when there is none.

@@ -33,7 +33,7 @@ mod waiting;
 
 pub use self::{
     bucket::{Bucket, Prefix, Size},
-    control::Control,
+    control::{Control, ControlFile},
     open::{Created, init},
     store::{KvStore, Settings},
     streams::Wire,

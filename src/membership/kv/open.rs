@@ -80,6 +80,7 @@ async fn first_record(
     let control = Control {
         cluster_id: cluster_id.to_owned(),
         buckets,
+        losses_accepted: Vec::new(),
         first_admin: None,
         served_since: None,
         migration: None,
