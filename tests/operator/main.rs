@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that meets the impossible fails its test")]
 
 mod architecture;
+mod chart;
 mod convergence;
 mod crd;
 mod fake;

@@ -1,0 +1,13 @@
+# Both programs, static, in an image without anything else.
+FROM docker.io/library/rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked --bins \
+    && mkdir /out \
+    && cp target/*/release/membership-operator target/*/release/membershipd /out/
+
+FROM scratch
+COPY --from=build /out/ /
+USER 65532:65532
+ENTRYPOINT ["/membership-operator"]
+CMD ["run"]
