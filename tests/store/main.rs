@@ -13,6 +13,7 @@
 mod bootstrap;
 mod checker;
 mod contract;
+mod faults;
 mod ids;
 mod kv;
 mod sqlite;

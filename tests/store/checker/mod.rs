@@ -6,8 +6,9 @@
 //!   places that led nowhere). Keys do not touch each other, so each is decided alone.
 //! * [`users`] is the model of one user, and the plain rule beside it: nobody is admitted by a
 //!   question that began after a revocation was acknowledged.
-//! * `recorded` takes histories from a real store.
+//! * [`requests`] asks a store and says what the answer tells; `recorded` takes histories from a real store.
 
+pub mod requests;
 pub mod search;
 pub mod users;
 

@@ -2,7 +2,7 @@
 //! buckets can go through.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 
 use async_trait::async_trait;
@@ -44,32 +44,60 @@ async fn opened(nats: &Nats, urls: &str, prefix: Prefix) -> Arc<KvStore> {
     Arc::new(KvStore::open(&service, prefix, Settings::default()).await.unwrap())
 }
 
-/// Servers that many tests share, each with a prefix of its own.
+/// Makes the store that servers of one's own are for.
+pub async fn made(nats: &Nats, replicas: u8) {
+    made_as(nats, &Prefix::default(), Size { replicas, max_bytes: 256 << 20 }).await;
+}
+
+/// Opens it through these addresses.
+pub async fn opened_at(nats: &Nats, urls: &str) -> Arc<dyn MembershipStore> {
+    opened(nats, urls, Prefix::default()).await
+}
+
+/// Servers that many tests share, each with a prefix of its own. They end with the last test that
+/// uses them: what a static holds would outlive the process.
 struct Shared {
-    nats: OnceLock<Nats>,
     servers: u8,
+    running: Mutex<Weak<Running>>,
+}
+
+struct Running {
+    nats: Nats,
     next: AtomicUsize,
+}
+
+/// What one test's store lives by.
+struct Home {
+    running: Arc<Running>,
+    prefix: Prefix,
 }
 
 impl Shared {
     const fn of(servers: u8) -> Self {
-        Self { nats: OnceLock::new(), servers, next: AtomicUsize::new(0) }
+        Self { servers, running: Mutex::new(Weak::new()) }
     }
 
-    /// The servers, started by the first test that asks.
-    fn nats(&self) -> &Nats {
-        let servers = self.servers;
-        self.nats.get_or_init(|| thread::spawn(move || started(servers)).join().unwrap())
+    /// The servers that run, or new ones.
+    fn running(&self) -> Arc<Running> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.upgrade().unwrap_or_else(|| {
+            let servers = self.servers;
+            let nats = thread::spawn(move || started(servers)).join().unwrap();
+            let started = Arc::new(Running { nats, next: AtomicUsize::new(0) });
+            *running = Arc::downgrade(&started);
+            started
+        })
     }
 
     async fn store(&self, max_bytes: u64) -> Fresh {
-        let nats = self.nats();
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let running = self.running();
+        let number = running.next.fetch_add(1, Ordering::Relaxed);
         assert!(number < STORES, "more stores than prefixes");
         let prefix: Prefix = format!("T{number}").parse().unwrap();
+        let nats = &running.nats;
         made_as(nats, &prefix, Size { max_bytes, replicas: self.servers }).await;
         let store = opened(nats, &nats.urls().join(","), prefix.clone()).await;
-        Fresh { store, home: Box::new(prefix) }
+        Fresh { store, home: Box::new(Home { running, prefix }) }
     }
 }
 
@@ -94,9 +122,8 @@ impl Backend for On {
     }
 
     async fn beside(&self, fresh: &Fresh) -> Arc<dyn MembershipStore> {
-        let prefix = fresh.home.downcast_ref::<Prefix>().unwrap().clone();
-        let nats = self.0.nats();
-        opened(nats, &nats.urls().join(","), prefix).await
+        let Home { running, prefix } = fresh.home.downcast_ref().unwrap();
+        opened(&running.nats, &running.nats.urls().join(","), prefix.clone()).await
     }
 }
 
