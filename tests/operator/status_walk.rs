@@ -359,6 +359,37 @@ fn a_spec_that_cannot_be_acted_on_is_failed_with_the_reason() {
 }
 
 #[test]
+fn more_replicas_are_ready_only_when_all_are_equal() {
+    let mut walk = Walk::ready(&json!({"buckets": {"replicas": 1}}));
+    for _ in 0..300 {
+        walk.step();
+    }
+    walk.fake.edit(&json!({}));
+    loop {
+        walk.step();
+        assert!(walk.says(ConditionType::Stalled, "False"), "{}", walk.read());
+        if walk.wait_for_ready() {
+            break;
+        }
+    }
+    assert!(Bucket::ALL.iter().all(|bucket| walk.fake.is_equal(*bucket, 3)));
+    assert!(walk.fake.events.iter().all(|event| event.kind == EventKind::Normal));
+}
+
+#[test]
+fn a_mended_trouble_is_no_first_start() {
+    let mut walk = Walk::ready(&json!({}));
+    walk.fake.edit(&json!({"replicas": 5}));
+    walk.rest();
+    walk.fake.edit(&json!({"nats": {"image": "registry.example/nats:2.15.3"}}));
+    for _ in 0..200 {
+        walk.step();
+        assert!(walk.says(ConditionType::Stalled, "False"), "{}", walk.read());
+    }
+    assert!(walk.wait_for_ready());
+}
+
+#[test]
 fn how_long_a_cluster_is_on_its_way_is_counted_from_the_last_turn() {
     let mut walk = Walk::ready(&json!({}));
     let on_its_way = |walk: &Walk| on_its_way_for(&walk.fake.status, walk.fake.given().now);

@@ -19,6 +19,10 @@ pub struct MembershipClusterStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
+    /// When the cluster was ready for the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_ready_time: Option<Time>,
+
     /// NATS server pods that exist.
     #[serde(default)]
     pub replicas: i32,

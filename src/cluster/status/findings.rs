@@ -245,10 +245,17 @@ fn ready(view: &View<'_>, stalled: &Verdict, reconciling: &Verdict, buckets: &Ve
         Some(false) => return (Truth::False, Reason::QuorumLost, quorum_words(view)),
         Some(true) => {}
     }
-    if every_bucket_serves(view) && (view.was_up || buckets.0 == Truth::True) {
+    if every_bucket_serves(view) && (buckets.0 == Truth::True || may_lag(view, reconciling)) {
         return (Truth::True, Reason::AsExpected, "serving as wanted".to_owned());
     }
     (Truth::False, buckets.1, buckets.2.clone())
+}
+
+/// Whether replicas may be behind in a cluster that is ready: not while more of them are asked for.
+fn may_lag(view: &View<'_>, reconciling: &Verdict) -> bool {
+    let beside_the_buckets =
+        matches!(reconciling.1, Reason::Applying | Reason::RollingRestart | Reason::Reloading);
+    view.was_up && (reconciling.0 != Truth::True || beside_the_buckets)
 }
 
 fn quorum_words(view: &View<'_>) -> String {

@@ -4,8 +4,8 @@
 //!   `buckets` each bucket's state, `events` what changed since the last report.
 //!
 //! A report is made anew from the world each time. The last one is read for three things only: how
-//! long something holds, what changed, and that a cluster once was up, so that a server which then
-//! goes missing is *degraded* and not *coming up*.
+//! long something holds, what changed, and that a cluster has been ready before, so that a server
+//! which then goes missing is *degraded* and not *coming up*.
 
 mod buckets;
 mod events;
@@ -96,9 +96,13 @@ fn fields(view: &View<'_>, conditions: Vec<Condition>) -> MembershipClusterStatu
     let ready = wanted - view.missing.len();
     let known_id = view.pass.plan.cluster_id.clone().filter(|id| *id != view.given.fresh_id);
     let made = world.stateful_set.ours().is_some();
+    let is_ready =
+        find(&conditions, ConditionType::Ready).is_some_and(|ready| ready.status == "True");
+    let first_ready = is_ready.then(|| whole_seconds(view.given.now));
     MembershipClusterStatus {
         observed_generation: Some(cluster.generation),
         conditions,
+        first_ready_time: old.first_ready_time.clone().or(first_ready),
         replicas: i32::try_from(world.pods.len()).unwrap_or(i32::MAX),
         ready_replicas: i32::try_from(ready).unwrap_or(i32::MAX),
         selector: Some(cluster.names.selector_text()),

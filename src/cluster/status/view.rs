@@ -25,7 +25,7 @@ pub(super) struct View<'a> {
     pub(super) nats: Option<&'a ProbeSnapshot>,
     /// NATS is silent, but so shortly that the last report stands.
     pub(super) keeps_the_past: bool,
-    /// The last report said that the cluster was up, or had been.
+    /// The cluster has been ready before.
     pub(super) was_up: bool,
     /// The servers that there are or shall be.
     pub(super) servers: Vec<String>,
@@ -64,14 +64,13 @@ impl<'a> View<'a> {
             pass,
             nats,
             keeps_the_past: false,
-            was_up: false,
+            was_up: world.resource.status.first_ready_time.is_some(),
             servers,
             missing,
             silent,
             quorum: None,
             buckets: Vec::new(),
         };
-        view.was_up = view.was(ConditionType::Ready) || view.was(ConditionType::Degraded);
         view.quorum = view.judge_quorum(ready.len());
         view.keeps_the_past =
             nats.is_none() && view.quorum.is_none() && world.silence <= PAST_STANDS_FOR;
