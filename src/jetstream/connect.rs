@@ -120,6 +120,12 @@ impl NatsOptions {
         Ok(Self { servers, role, nkey: None, ca: None })
     }
 
+    /// Who connects.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
     /// The file with the seed of the role's nkey. It is read at each connection attempt, so that a
     /// rotated one is picked up.
     #[must_use]

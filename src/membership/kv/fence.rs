@@ -106,10 +106,16 @@ impl Fences {
     /// # Errors
     /// `Unavailable` when no quorum takes it in time.
     pub(super) async fn mark(&self, bucket: Bucket, deadline: Deadline) -> StoreResult<u64> {
-        while !deadline.has_passed() {
+        while !deadline.has_passed() && !self.went_back.load(Ordering::Acquire) {
             let within = PATIENCE.min(deadline.remaining());
-            if let Ok(at) = self.streams.mark(bucket, self.slot, within).await {
-                return Ok(at);
+            let seen = self.seen(bucket).load(Ordering::Acquire);
+            match self.streams.mark(bucket, self.slot, within).await {
+                Ok(at) if at <= seen => self.went_back.store(true, Ordering::Release),
+                Ok(at) => {
+                    self.seen(bucket).fetch_max(at, Ordering::AcqRel);
+                    return Ok(at);
+                }
+                Err(_) => {}
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

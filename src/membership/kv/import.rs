@@ -277,7 +277,12 @@ impl Importing<'_> {
             return Ok(false);
         };
         self.created(members.len());
-        members.iter().for_each(|(record, ..)| self.changed(&record.room, roster));
+        // The last one's revision is known, and the others are the numbers before it. Each room must
+        // say its own newest change: one that it does not have would never be seen by a strict look.
+        let others = u64::try_from(members.len()).unwrap_or(u64::MAX);
+        for ((record, ..), at) in members.iter().zip(roster.saturating_sub(others) + 1..) {
+            self.changed(&record.room, at);
+        }
         Ok(true)
     }
 

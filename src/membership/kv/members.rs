@@ -6,7 +6,7 @@ use super::bucket::Bucket;
 use super::codec::Key;
 use super::cursor::{self, List};
 use super::store::KvStore;
-use super::streams::{Streams, no_name};
+use super::streams::{PAUSE, Streams, no_name, unavailable, unfinished};
 use super::value::{JoinedValue, MemberValue, Slot, read};
 use super::{keys, rooms};
 use crate::membership::error::{ErrorKind, StoreResult};
@@ -88,14 +88,38 @@ pub(super) async fn list(
     cursor::page(list, items, stretch.next)
 }
 
-/// All members but the owner, by one strict look: whoever joined before it began is in it.
+/// A room's members but for its owner, and how far the look at them came.
+pub(super) struct Roster {
+    pub(super) others: Vec<Endpoint>,
+    /// The newest change among them, removals too.
+    pub(super) newest: u64,
+    /// The same with the owner's own record.
+    seen: u64,
+}
+
+/// All members but the owner, by one strict look: every change that the room knows of is in it, or
+/// whoever answered is behind and is asked again.
 pub(super) async fn all_others(
     streams: &Streams,
     room: &Room,
     deadline: Deadline,
-) -> StoreResult<Vec<Endpoint>> {
+) -> StoreResult<Roster> {
+    loop {
+        let roster = roster(streams, room, deadline).await?;
+        if roster.seen >= room.roster_revision {
+            return Ok(roster);
+        }
+        if deadline.remaining() <= PAUSE {
+            return Err(unavailable(Bucket::Members, "whoever answered for it is behind"));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn roster(streams: &Streams, room: &Room, deadline: Deadline) -> StoreResult<Roster> {
     let (bucket, filter) = (Bucket::Members, Key::members_of(&room.id));
-    let (mut from, mut others) = (Some(1), Vec::new());
+    let mut roster = Roster { others: Vec::new(), newest: 0, seen: 0 };
+    let mut from = Some(1);
     while let Some(start) = from {
         let limits = (1000, BYTES_PER_PAGE);
         let stretch = streams.walk(bucket, &filter, start, limits, deadline).await?;
@@ -103,11 +127,30 @@ pub(super) async fn all_others(
         for (key, message) in stretch.messages {
             let (_, endpoint) = key.as_member().ok_or_else(|| no_name(bucket, &key))?;
             let slot: Slot<MemberValue> = read(bucket, &key, &message)?;
-            let is_other = endpoint != room.owner && in_room(room, &endpoint, slot).is_some();
-            others.extend(is_other.then_some(endpoint));
+            roster.seen = slot.at;
+            if endpoint == room.owner {
+                continue;
+            }
+            roster.newest = slot.at;
+            if in_room(room, &endpoint, slot).is_some() {
+                roster.others.push(endpoint);
+            }
         }
     }
-    Ok(others)
+    Ok(roster)
+}
+
+/// Counts a change that whoever made it may not have lived to count.
+async fn count_again(
+    streams: &Streams,
+    room: &Room,
+    change: u64,
+    deadline: Deadline,
+) -> StoreResult<()> {
+    if change > room.roster_revision {
+        rooms::note_roster(streams, &room.id, change, None, deadline).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn add(
@@ -121,6 +164,9 @@ pub(super) async fn add(
     let there = slot(streams, &room.id, &new.endpoint, deadline).await?;
     let at = there.at;
     if in_room(&room, &new.endpoint, there).is_some() {
+        if new.endpoint != room.owner {
+            count_again(streams, &room, at, deadline).await?;
+        }
         return Err(refusal::member_exists(&room.id, &new.endpoint));
     }
     let grows = [Bucket::Members, Bucket::RoomsByMember, Bucket::RoomKeys];
@@ -137,9 +183,16 @@ pub(super) async fn add(
     let written = streams.put(Bucket::Members, &key, &value, (by, at), deadline).await;
     let roster = written
         .map_err(|error| error.on_conflict(|| refusal::member_exists(&room.id, &new.endpoint)))?;
-    let member = value.member(&room, new.endpoint);
-    let room = rooms::note_roster(streams, &room.id, roster, Some(by), deadline).await?;
-    Ok(MemberAdded { member, room })
+    let counted = async {
+        if let Some(key) = &new.key {
+            // Somebody who came too late to let the same endpoint in may have put another key here.
+            let place = room.epochs.current();
+            keys::put(streams, &room.id, &new.endpoint, place, &key.sealed, by, deadline).await?;
+        }
+        rooms::note_roster(streams, &room.id, roster, Some(by), deadline).await
+    };
+    let counted = counted.await.map_err(unfinished)?;
+    Ok(MemberAdded { member: value.member(&room, new.endpoint), room: counted })
 }
 
 pub(super) async fn remove(
@@ -161,6 +214,7 @@ pub(super) async fn remove(
         let there = slot(streams, &room.id, endpoint, deadline).await?;
         let at = there.at;
         if in_room(&room, endpoint, there).is_none() {
+            count_again(streams, &room, at, deadline).await?;
             return Err(refusal::no_member(&room.id, endpoint));
         }
         let key = Key::member(&room.id, endpoint);
@@ -170,7 +224,8 @@ pub(super) async fn remove(
             Err(error) => return Err(error),
         }
     };
-    rooms::note_roster(streams, &room.id, roster, Some(by), deadline).await?;
+    let counted = rooms::note_roster(streams, &room.id, roster, Some(by), deadline).await;
+    counted.map_err(unfinished)?;
     if indexed.value.is_some() {
         let over = (by, indexed.at);
         // Somebody who lets the endpoint in again has rewritten it; and left as it is, it is hidden.

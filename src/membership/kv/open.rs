@@ -44,13 +44,13 @@ pub async fn init(
 ) -> StoreResult<Created> {
     let streams = streams(options, prefix.clone());
     let deadline = Deadline::after(budget.total);
-    let found = look(&streams, budget).await?;
+    let found = look(&streams, budget, Bucket::ALL).await?;
     let control = match found.has(Bucket::Control) {
         true => control::read(&streams, deadline).await?,
         false => None,
     };
     match &control {
-        Some(control) => found.check_lost(&control.record)?,
+        Some(control) => found.check_lost(&control.record, Bucket::ALL)?,
         None => found.check_foreign()?,
     }
     for bucket in Bucket::ALL {
@@ -96,8 +96,13 @@ async fn first_record(
 ///
 /// # Errors
 /// `NotFound` when there is none, `ForeignStore`, `Corrupt`, `Unavailable`.
-pub(super) async fn check(streams: &Streams, budget: Budget) -> StoreResult<()> {
-    let found = look(streams, budget).await?;
+pub(super) async fn check(
+    streams: &Streams,
+    budget: Budget,
+    with_requests: bool,
+) -> StoreResult<()> {
+    let wanted = || Bucket::ALL.into_iter().filter(|b| with_requests || *b != Bucket::Requests);
+    let found = look(streams, budget, wanted()).await?;
     let control = match found.has(Bucket::Control) {
         true => control::read(streams, Deadline::after(budget.total)).await?,
         false => None,
@@ -106,8 +111,8 @@ pub(super) async fn check(streams: &Streams, budget: Budget) -> StoreResult<()> 
         found.check_foreign()?;
         return Err(not_there(streams.prefix()));
     };
-    found.check_lost(&control.record)?;
-    if let Some(missing) = Bucket::ALL.into_iter().find(|bucket| !found.has(*bucket)) {
+    found.check_lost(&control.record, wanted())?;
+    if let Some(missing) = wanted().find(|bucket| !found.has(*bucket)) {
         return Err(StoreError::new(
             ErrorKind::NotFound,
             format!(
@@ -136,9 +141,13 @@ struct Found<'a> {
     buckets: Vec<(Bucket, StreamInfo)>,
 }
 
-async fn look(streams: &Streams, budget: Budget) -> StoreResult<Found<'_>> {
+async fn look(
+    streams: &Streams,
+    budget: Budget,
+    wanted: impl IntoIterator<Item = Bucket>,
+) -> StoreResult<Found<'_>> {
     let mut found = Found { prefix: streams.prefix(), buckets: Vec::new() };
-    for bucket in Bucket::ALL {
+    for bucket in wanted {
         let name = bucket.name(found.prefix);
         let info = bucket::info(streams.reads(), &name, budget).await.map_err(not_made)?;
         found.buckets.extend(info.map(|info| (bucket, info)));
@@ -168,8 +177,12 @@ impl Found<'_> {
         }
     }
 
-    fn check_lost(&self, control: &Control) -> StoreResult<()> {
-        let lost = Bucket::ALL.into_iter().find(|bucket| {
+    fn check_lost(
+        &self,
+        control: &Control,
+        wanted: impl IntoIterator<Item = Bucket>,
+    ) -> StoreResult<()> {
+        let lost = wanted.into_iter().find(|bucket| {
             control.buckets.contains(&bucket.name(self.prefix)) && !self.has(*bucket)
         });
         match lost {

@@ -70,7 +70,13 @@ pub(super) async fn commit(
 ) -> StoreResult<Versioned<Room>> {
     let streams = &store.streams;
     let room = room_as_begun(store, rekey, deadline).await?;
-    let mut everybody = members::all_others(streams, &room, deadline).await?;
+    let members::Roster { others: mut everybody, newest, .. } =
+        members::all_others(streams, &room, deadline).await?;
+    if newest > room.roster_revision {
+        // Whoever made that change did not live to count it, or is about to.
+        rooms::note_roster(streams, &room.id, newest, None, deadline).await?;
+        return Err(refusal::rekey_overtaken(&room.id));
+    }
     everybody.push(room.owner.clone());
     for some in everybody.chunks(AT_ONCE) {
         let lacking = some.iter().map(|endpoint| lacks_key(store, rekey, endpoint, deadline));

@@ -7,7 +7,7 @@ use super::bucket::Bucket;
 use super::codec::Key;
 use super::cursor::{self, List};
 use super::store::KvStore;
-use super::streams::{Streams, Stretch, no_name};
+use super::streams::{Streams, Stretch, no_name, unfinished};
 use super::value::{JoinedValue, MemberValue, RoomValue, Slot, read};
 use super::{BYTES_PER_PAGE, keys, members};
 use crate::jetstream::message::StoredMessage;
@@ -91,7 +91,7 @@ pub(super) async fn create(
     let room = put(streams, room, (by, 0), deadline)
         .await
         .map_err(|error| error.on_conflict(|| refusal::room_exists(&id)))?;
-    members::put_owner(streams, &room.record, by, deadline).await?;
+    members::put_owner(streams, &room.record, by, deadline).await.map_err(unfinished)?;
     Ok(room)
 }
 

@@ -13,7 +13,7 @@ use super::fence::Fences;
 use super::streams::{Streams, Wire};
 use super::{authorize, export, import, keys, members, open, rekey, rooms, sweep, users};
 use crate::jetstream::bucket::Budget;
-use crate::jetstream::connect::NatsOptions;
+use crate::jetstream::connect::{NatsOptions, Role};
 use crate::membership::authorize::{AuthorizeRequest, Decision, DenyReason, conclude};
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
 use crate::membership::ids::{Endpoint, Epoch, Handle, RoomId, UserKey};
@@ -32,12 +32,16 @@ pub struct Settings {
     /// How old a record that nothing stands behind must be before a sweep takes it: longer than any
     /// mutation or rekey can take.
     pub patience: Duration,
+    /// Whether the bucket of answered requests is a part of it, which only a service needs: the
+    /// migration's role may not even look at it.
+    pub with_requests: bool,
 }
 
 impl Default for Settings {
     /// The budget of every bucket call, and an hour.
     fn default() -> Self {
-        Self { budget: Budget::default(), patience: Duration::from_secs(60 * 60) }
+        let patience = Duration::from_secs(60 * 60);
+        Self { budget: Budget::default(), patience, with_requests: true }
     }
 }
 
@@ -59,6 +63,8 @@ impl KvStore {
         prefix: Prefix,
         settings: Settings,
     ) -> StoreResult<Self> {
+        let with_requests = settings.with_requests && options.role() != Role::Migration;
+        let settings = Settings { with_requests, ..settings };
         Self::of(open::streams(options, prefix), settings).await
     }
 
@@ -76,7 +82,7 @@ impl KvStore {
     }
 
     async fn of(streams: Streams, settings: Settings) -> StoreResult<Self> {
-        open::check(&streams, settings.budget).await?;
+        open::check(&streams, settings.budget, settings.with_requests).await?;
         let streams = Arc::new(streams);
         let fences = Fences::new(Arc::clone(&streams));
         Ok(Self { streams, fences, patience: settings.patience })

@@ -29,7 +29,7 @@ use crate::membership::store::Deadline;
 const ATTEMPT: Duration = Duration::from_secs(2);
 
 /// How long to wait before asking again.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
 /// A way to the servers for single requests and for batches.
 pub trait Wire: Transport + OrderedTransport {}
@@ -206,7 +206,10 @@ impl Streams {
                     }
                     Refusal::Final(kind) if !unsure => return Err(refused(&draft, kind, error)),
                     Refusal::Nothing | Refusal::Final(_) => tokio::time::sleep(PAUSE).await,
-                    Refusal::Unsure => unsure = true,
+                    Refusal::Unsure => {
+                        unsure = true;
+                        tokio::time::sleep(PAUSE).await;
+                    }
                 },
             }
             if deadline.has_passed() {
@@ -403,8 +406,9 @@ fn judge(error: &CallError) -> Refusal {
             ApiErrorKind::NoMessage
             | ApiErrorKind::NoStream
             | ApiErrorKind::InsufficientResources
-            | ApiErrorKind::NotReady
-            | ApiErrorKind::Other => Refusal::Nothing,
+            | ApiErrorKind::NotReady => Refusal::Nothing,
+            // A number that nobody here knows says nothing about what was stored.
+            ApiErrorKind::Other => Refusal::Unsure,
         },
     }
 }
@@ -436,11 +440,20 @@ fn full(bucket: Bucket) -> StoreError {
     )
 }
 
-fn unavailable(bucket: Bucket, why: &str) -> StoreError {
+pub(super) fn unavailable(bucket: Bucket, why: &str) -> StoreError {
     StoreError::new(
         ErrorKind::Unavailable,
         format!("the bucket of {} could not be asked in time: {why}", bucket.suffix()),
     )
+}
+
+/// The write that counts was made, and what follows it was not: not a failure, and not yet whole.
+pub(super) fn unfinished(cause: StoreError) -> StoreError {
+    StoreError::new(
+        ErrorKind::Unknown,
+        "the change was made, but not all that belongs to it in time: look, and do it again",
+    )
+    .caused_by(cause)
 }
 
 /// A damaged key: it is in the bucket and names nothing.

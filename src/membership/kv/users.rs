@@ -5,7 +5,7 @@ use super::codec::Key;
 use super::control::{self, Control};
 use super::cursor::{self, List};
 use super::store::KvStore;
-use super::streams::{Stretch, no_name};
+use super::streams::{Stretch, no_name, unfinished};
 use super::value::{Slot, UserValue, read};
 use super::{BYTES_PER_PAGE, authorize};
 use crate::jetstream::message::StoredMessage;
@@ -170,7 +170,10 @@ pub(super) async fn add_first_admin(
         return Err(refusal::user_exists(&new.key));
     }
     open_gate(store, &new.key, deadline).await?;
-    add(store, new, deadline).await
+    // The gate is open, so the same key may come again: not a failure that wrote nothing.
+    add(store, new, deadline).await.map_err(|error| {
+        if error.kind() == ErrorKind::Unavailable { unfinished(error) } else { error }
+    })
 }
 
 async fn open_gate(store: &KvStore, key: &UserKey, deadline: Deadline) -> StoreResult<()> {

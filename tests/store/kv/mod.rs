@@ -1,6 +1,14 @@
 //! The store in replicated buckets, on real servers: the contract on one and on three, and what only
 //! buckets can go through.
 
+mod closed;
+mod crash;
+mod histories;
+mod open;
+mod servers;
+mod wires;
+mod writes;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
