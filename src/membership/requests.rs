@@ -10,10 +10,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
 
 use super::error::StoreResult;
-use super::ids::{InvalidValue, UserKey};
-use super::records::UnixMillis;
+use super::ids::{Endpoint, InvalidValue, MutationId, RoomId, UserKey};
+use super::records::{CommittedEpoch, UnixMillis};
 use super::store::{Deadline, MembershipStore};
 
 /// The longest outcome that is kept, in bytes. Answers to changes are a record or nothing.
@@ -58,6 +59,35 @@ pub struct RequestKey {
     pub nonce: Nonce,
 }
 
+impl RequestKey {
+    /// The id that the request's mutation carries: the same for every try of it, wherever it is
+    /// made.
+    #[must_use]
+    pub fn mutation(&self) -> MutationId {
+        let text = format!("{}\n{}", self.caller, self.nonce);
+        let digest: [u8; 32] = Sha256::digest(text).into();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        MutationId::from(id)
+    }
+}
+
+/// The one record by which a request's change is made, for a store that must look there to know
+/// whether it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A room that is made.
+    Room(RoomId),
+    /// A membership that begins or ends.
+    Member(RoomId, Endpoint),
+    /// A room that comes to an epoch.
+    Epoch(RoomId, CommittedEpoch),
+    /// A user that is let in or sent away.
+    User(UserKey),
+    /// None: doing it twice is doing it once.
+    Nothing,
+}
+
 /// What the request asks for, as a SHA-256 over method, target and body: the same nonce with
 /// another fingerprint is another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +112,8 @@ pub struct NewRequest {
     pub fingerprint: Fingerprint,
     /// Whether it makes the store grow.
     pub growth: Growth,
+    /// Where its change is made.
+    pub target: Target,
     /// Now.
     pub now: UnixMillis,
 }
@@ -120,6 +152,9 @@ pub enum Begun {
     Pending,
     /// It came before and its mutation happened; only its outcome was not written down.
     Committed,
+    /// It came before, and whether its mutation happened can no longer be told: others have changed
+    /// the same record since.
+    InDoubt,
     /// It came before and ended so.
     Answered(Outcome),
     /// Its nonce came before with another fingerprint.

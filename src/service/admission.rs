@@ -207,7 +207,8 @@ fn is_json(parts: &Parts) -> bool {
 }
 
 /// Now, by the clock on the wall.
-pub(super) fn now() -> UnixMillis {
+#[must_use]
+pub fn now() -> UnixMillis {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
 }

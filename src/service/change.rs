@@ -5,8 +5,8 @@ use super::problem::Answer;
 use super::reply::{Reply, segment};
 use super::wire;
 use crate::membership::ids::{Endpoint, RoomId, UserKey};
-use crate::membership::records::{Room, User, Versioned};
-use crate::membership::requests::Growth;
+use crate::membership::records::{CommittedEpoch, Room, User, Versioned};
+use crate::membership::requests::{Growth, Target};
 use crate::membership::store::{
     Deadline, EpochKey, MemberAdded, MemberKey, MembershipStore, NewMember, NewRoom, NewUser, Rekey,
 };
@@ -59,6 +59,25 @@ impl Change {
             | Self::BringKeys(..)
             | Self::CommitRekey(_)
             | Self::AddUser(_) => Growth::Grows,
+        }
+    }
+
+    /// The one record by which it is made.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        match self {
+            Self::CreateRoom(new) => Target::Room(new.room.clone()),
+            Self::AddMember(NewMember { room, endpoint, .. })
+            | Self::RemoveMember { room, endpoint } => {
+                Target::Member(room.clone(), endpoint.clone())
+            }
+            Self::CommitRekey(Rekey { room, epoch, attempt, .. }) => {
+                let committed = CommittedEpoch { epoch: *epoch, attempt: *attempt };
+                Target::Epoch(room.clone(), committed)
+            }
+            Self::AddUser(new) => Target::User(new.key),
+            Self::RevokeUser(key) => Target::User(*key),
+            Self::GiveKey { .. } | Self::BeginRekey(_) | Self::BringKeys(..) => Target::Nothing,
         }
     }
 

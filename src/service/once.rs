@@ -25,6 +25,7 @@ enum Ended {
 enum Next {
     Make,
     Tell,
+    Doubt,
     Repeat(Outcome),
     Refuse,
 }
@@ -34,6 +35,7 @@ fn next(begun: Begun) -> Next {
         // What is pending has not happened, or the store knows that it has once it is tried.
         Begun::Fresh | Begun::Pending => Next::Make,
         Begun::Committed => Next::Tell,
+        Begun::InDoubt => Next::Doubt,
         Begun::Answered(outcome) => Next::Repeat(outcome),
         Begun::Other => Next::Refuse,
     }
@@ -53,17 +55,15 @@ impl Admitted<'_> {
         let store = self.log().under(key);
         match change.clone().make(store.as_ref(), self.deadline()).await {
             // Either the state is against it, or another try of this request was first.
-            Err(problem) if problem.kind == ProblemType::Conflict => {
-                self.resolve(change, problem).await
-            }
+            Err(problem) if is_final(problem.kind) => self.resolve(change, problem).await,
             ended => self.end(ended).await,
         }
     }
 
     async fn begin(&self, change: &Change) -> Answer<Begun> {
         let (key, fingerprint) = self.request();
-        let growth = change.growth();
-        let new = NewRequest { key: key.clone(), fingerprint, growth, now: now() };
+        let (growth, target) = (change.growth(), change.target());
+        let new = NewRequest { key: key.clone(), fingerprint, growth, target, now: now() };
         match self.log().begin_request(new, self.deadline()).await {
             Ok(begun) => Ok(begun),
             Err(error) => {
@@ -76,10 +76,10 @@ impl Admitted<'_> {
         }
     }
 
-    async fn resolve(&self, change: Change, conflict: Problem) -> Answer<Response> {
+    async fn resolve(&self, change: Change, refused: Problem) -> Answer<Response> {
         let known = next(self.begin(&change).await?);
         if known == Next::Make {
-            return self.end(Err(conflict)).await;
+            return self.end(Err(refused)).await;
         }
         self.settle(known, change).await
     }
@@ -91,6 +91,11 @@ impl Admitted<'_> {
                 let told = change.tell(self.store(), self.deadline()).await?;
                 self.end(Ok(told)).await
             }
+            Next::Doubt => Err(Problem::new(
+                ProblemType::Unknown,
+                "an earlier try of this request may or may not have made its change, and others have \
+                 changed the same record since: look, and decide anew",
+            )),
             Next::Make | Next::Refuse => Err(Problem::new(
                 ProblemType::NonceReused,
                 "this nonce came with another request before: make a new one for each request",
@@ -159,6 +164,7 @@ mod tests {
             (Begun::Fresh, Next::Make),
             (Begun::Pending, Next::Make),
             (Begun::Committed, Next::Tell),
+            (Begun::InDoubt, Next::Doubt),
             (Begun::Answered(outcome("{}")), Next::Repeat(outcome("{}"))),
             (Begun::Other, Next::Refuse),
         ] {

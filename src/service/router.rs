@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
-use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use tokio::time::sleep_until;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
@@ -60,10 +61,10 @@ pub fn openapi() -> OpenApi {
 
 /// Everything that a service answers.
 pub fn router(service: Arc<Service>, figures: Figures) -> Router {
-    let document = Json(openapi());
+    let document = Bytes::from(serde_json::to_vec(&openapi()).unwrap_or_default());
     let (router, _) = described().split_for_parts();
     router
-        .route("/openapi.json", get(async move || document))
+        .route("/openapi.json", get(async move || ([(CONTENT_TYPE, "application/json")], document)))
         .fallback(async || Problem::new(ProblemType::NoSuchPath, "see /openapi.json for all paths"))
         .method_not_allowed_fallback(async || {
             Problem::new(ProblemType::MethodNotAllowed, "see /openapi.json for the methods")

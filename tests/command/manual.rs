@@ -33,6 +33,9 @@ fn every_help_begins_with_examples() {
         &["user", "add"],
         &["export"],
         &["import"],
+        &["serve"],
+        &["keygen"],
+        &["call"],
         &["completions"],
     ] {
         let args = command.iter().copied().chain(["--help"]);
@@ -52,6 +55,9 @@ fn the_manual_names_every_command_and_variable() {
         "membershipd user revoke",
         "membershipd export",
         "membershipd import",
+        "membershipd serve",
+        "membershipd keygen",
+        "membershipd call",
         "membershipd completions",
         "MEMBERSHIPD_DB",
         "MEMBERSHIPD_NATS_URL",

@@ -7,16 +7,23 @@ use std::time::Duration;
 use membership_operator::membership::MembershipStore;
 use membership_operator::membership::records::UnixMillis;
 use membership_operator::membership::requests::{
-    Begun, Fingerprint, Growth, NewRequest, RequestKey, RequestLog,
+    Begun, Fingerprint, Growth, NewRequest, RequestKey, Target,
 };
-use membership_operator::membership::sqlite::{Settings, SqliteStore};
 use membership_operator::membership::store::{Deadline, NewRoom};
 use membership_operator::service::digest::BodyDigest;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::http::{Caller, Reply, Sending, nonce, now};
-use crate::program::{ADMIN, MEMBER, OTHER, OWNER, Server};
+use crate::program::{ADMIN, Kept, MEMBER, OTHER, OWNER, Server, over_both};
+
+over_both! {
+    a_retry_gets_what_the_first_try_came_to,
+    a_nonce_belongs_to_one_caller_and_one_request,
+    a_change_replayed_after_it_was_undone_is_not_made_again,
+    many_tries_at_once_in_two_processes_are_one_change,
+    a_request_that_a_crash_left_pending_is_resolved_by_its_retry,
+}
 
 fn new_room(name: &str) -> Sending {
     Sending::new("POST", "/v1/rooms").json(&json!({"room": name, "subject": "s"}))
@@ -26,9 +33,8 @@ fn replayed(reply: &Reply) -> bool {
     reply.header("idempotent-replayed") == Some("true")
 }
 
-#[test]
-fn a_retry_gets_what_the_first_try_came_to() {
-    let server = Server::started();
+fn a_retry_gets_what_the_first_try_came_to(kept: Kept) {
+    let server = Server::started_in(kept);
     let sending = new_room("once");
     let first = server.send(OWNER, sending.clone());
     assert!(!replayed(&first));
@@ -48,9 +54,8 @@ fn a_retry_gets_what_the_first_try_came_to() {
     }
 }
 
-#[test]
-fn a_nonce_belongs_to_one_caller_and_one_request() {
-    let server = Server::started();
+fn a_nonce_belongs_to_one_caller_and_one_request(kept: Kept) {
+    let server = Server::started_in(kept);
     let sending = new_room("first");
     server.send(OWNER, sending.clone()).done(201);
     server.send(OWNER, new_room("second").nonce(&sending.nonce)).refused(409, "nonce-reused");
@@ -60,9 +65,8 @@ fn a_nonce_belongs_to_one_caller_and_one_request() {
     server.send(MEMBER, new_room("third").nonce(&sending.nonce)).done(201);
 }
 
-#[test]
-fn a_change_replayed_after_it_was_undone_is_not_made_again() {
-    let server = Server::started();
+fn a_change_replayed_after_it_was_undone_is_not_made_again(kept: Kept) {
+    let server = Server::started_in(kept);
     let endpoint = Caller::new(OTHER).key();
     let add = Sending::new("POST", "/v1/rooms/lobby/members").json(&json!({"endpoint": endpoint}));
     let added = server.send(OWNER, add.clone()).done(201);
@@ -77,9 +81,8 @@ fn a_change_replayed_after_it_was_undone_is_not_made_again() {
     server.get(OTHER, "/v1/rooms/lobby").done(200);
 }
 
-#[test]
-fn many_tries_at_once_in_two_processes_are_one_change() {
-    let first = Server::started();
+fn many_tries_at_once_in_two_processes_are_one_change(kept: Kept) {
+    let first = Server::started_in(kept);
     let second = first.host.serve(&[]);
     let nonce = nonce();
     // Signed for two names, it is the same request all the same.
@@ -107,8 +110,7 @@ fn crashed(server: &Server, sending: &Sending, room: &str, made: bool) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let deadline = Deadline::after(Duration::from_secs(30));
-        let path = server.host.path("membership.db");
-        let store = SqliteStore::open(&path, Settings::default(), deadline).await.unwrap();
+        let store = server.host.request_log().await;
         let target = format!(
             "{}\n{}\n{}",
             sending.method,
@@ -123,6 +125,7 @@ fn crashed(server: &Server, sending: &Sending, room: &str, made: bool) {
             key: key.clone(),
             fingerprint: Fingerprint(Sha256::digest(target).into()),
             growth: Growth::Grows,
+            target: Target::Room(room.parse().unwrap()),
             now: UnixMillis(now() * 1000),
         };
         assert_eq!(store.begin_request(new, deadline).await.unwrap(), Begun::Fresh);
@@ -140,9 +143,8 @@ fn crashed(server: &Server, sending: &Sending, room: &str, made: bool) {
     });
 }
 
-#[test]
-fn a_request_that_a_crash_left_pending_is_resolved_by_its_retry() {
-    let server = Server::started();
+fn a_request_that_a_crash_left_pending_is_resolved_by_its_retry(kept: Kept) {
+    let server = Server::started_in(kept);
     for (room, made) in [("made", true), ("not-made", false)] {
         let sending = new_room(room);
         crashed(&server, &sending, room, made);

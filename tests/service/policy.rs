@@ -5,7 +5,15 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::http::{Caller, Reply, Sending};
-use crate::program::{ADMIN, MEMBER, OTHER, OWNER, REVOKED, SERVICE, STRANGER, Server};
+use crate::program::{
+    ADMIN, Kept, MEMBER, OTHER, OWNER, REVOKED, SERVICE, STRANGER, Server, over_both,
+};
+
+over_both! {
+    each_path_is_open_to_whom_the_table_says_and_to_no_stranger,
+    a_refusal_does_not_tell_whether_the_subject_exists,
+    a_refusal_takes_as_long_whether_or_not_the_subject_exists,
+}
 
 /// Method, path, body, and the statuses for admin, owner, member, other and service.
 type Row = (&'static str, String, Option<serde_json::Value>, [u16; 5]);
@@ -61,9 +69,8 @@ fn table() -> Vec<Row> {
     ]
 }
 
-#[test]
-fn each_path_is_open_to_whom_the_table_says_and_to_no_stranger() {
-    let server = Server::started();
+fn each_path_is_open_to_whom_the_table_says_and_to_no_stranger(kept: Kept) {
+    let server = Server::started_in(kept);
     for (method, path, body, statuses) in table() {
         let sending = || match &body {
             Some(body) => Sending::new(method, &path).json(body),
@@ -87,9 +94,8 @@ fn bare(mut reply: Reply) -> Reply {
     reply
 }
 
-#[test]
-fn a_refusal_does_not_tell_whether_the_subject_exists() {
-    let server = Server::started();
+fn a_refusal_does_not_tell_whether_the_subject_exists(kept: Kept) {
+    let server = Server::started_in(kept);
     let pairs = [
         ("GET", "/v1/rooms/lobby".to_owned(), "/v1/rooms/nowhere".to_owned()),
         ("GET", "/v1/rooms/lobby/members".to_owned(), "/v1/rooms/nowhere/members".to_owned()),
@@ -122,9 +128,8 @@ fn a_refusal_does_not_tell_whether_the_subject_exists() {
     assert_eq!(unknown, revoked);
 }
 
-#[test]
-fn a_refusal_takes_as_long_whether_or_not_the_subject_exists() {
-    let server = Server::started();
+fn a_refusal_takes_as_long_whether_or_not_the_subject_exists(kept: Kept) {
+    let server = Server::started_in(kept);
     let median = |caller: u8, path: &str| {
         let mut times: Vec<Duration> = (0..15)
             .map(|_| {

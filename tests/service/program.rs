@@ -8,9 +8,13 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use membership_operator::membership::requests::RequestLog;
+use membership_operator::membership::sqlite::{Settings, SqliteStore};
+use membership_operator::membership::store::Deadline;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::buckets::Buckets;
 use crate::http::{Caller, PATIENCE, Reply, Sending};
 
 pub const ADMIN: u8 = 1;
@@ -22,9 +26,38 @@ pub const REVOKED: u8 = 6;
 /// Never let in.
 pub const STRANGER: u8 = 7;
 
-/// A folder with a store in it.
+/// Where a service keeps what it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    InFile,
+    InBuckets,
+}
+
+/// Each of these tests over both stores.
+macro_rules! over_both {
+    ($($test:ident,)+) => {
+        mod in_a_file {
+            $(#[test]
+            fn $test() {
+                super::$test(crate::program::Kept::InFile);
+            })+
+        }
+
+        mod in_buckets {
+            $(#[test]
+            fn $test() {
+                super::$test(crate::program::Kept::InBuckets);
+            })+
+        }
+    };
+}
+
+pub(crate) use over_both;
+
+/// A folder, and a store in it or in buckets.
 pub struct Host {
     folder: TempDir,
+    buckets: Option<Buckets>,
 }
 
 /// A service at work. It is killed when it goes.
@@ -37,7 +70,40 @@ pub struct Server {
 
 impl Host {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { folder: TempDir::new().unwrap() })
+        Self::of(Kept::InFile)
+    }
+
+    pub fn of(kept: Kept) -> Arc<Self> {
+        let buckets = match kept {
+            Kept::InFile => None,
+            Kept::InBuckets => Some(Buckets::made()),
+        };
+        Arc::new(Self { folder: TempDir::new().unwrap(), buckets })
+    }
+
+    /// A host of buckets that nobody has made yet.
+    pub fn waiting() -> Arc<Self> {
+        Self::in_these(Buckets::none_yet())
+    }
+
+    pub fn in_these(buckets: Buckets) -> Arc<Self> {
+        Arc::new(Self { folder: TempDir::new().unwrap(), buckets: Some(buckets) })
+    }
+
+    pub const fn buckets(&self) -> Option<&Buckets> {
+        self.buckets.as_ref()
+    }
+
+    /// The store's log of requests, opened beside the service.
+    pub async fn request_log(&self) -> Arc<dyn RequestLog> {
+        match &self.buckets {
+            Some(buckets) => Arc::new(buckets.open().await),
+            None => {
+                let deadline = Deadline::after(PATIENCE);
+                let path = self.path("membership.db");
+                Arc::new(SqliteStore::open(&path, Settings::default(), deadline).await.unwrap())
+            }
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -61,6 +127,7 @@ impl Host {
     pub fn serve(self: &Arc<Self>, args: &[&str]) -> Server {
         let mut child = self
             .command(["serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"])
+            .args(self.buckets.iter().flat_map(Buckets::flags))
             .args(args)
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(self.path("log")).unwrap())
@@ -89,8 +156,15 @@ impl Server {
 
     /// A service with one user of each kind. The owner has a room `lobby` with the member in it.
     pub fn started() -> Self {
-        let server = Self::empty();
-        server.let_in(&["--admin"], ADMIN);
+        Self::started_in(Kept::InFile)
+    }
+
+    pub fn started_in(kept: Kept) -> Self {
+        let server = Host::of(kept).serve(&[]);
+        match &server.host.buckets {
+            Some(buckets) => buckets.let_first_admin_in(&Caller::new(ADMIN).key()),
+            None => server.let_in(&["--admin"], ADMIN),
+        }
         for (n, role) in [(OWNER, "user"), (MEMBER, "user"), (OTHER, "user"), (REVOKED, "user")] {
             server.add_user(n, role);
         }

@@ -1,6 +1,7 @@
 //! `membershipd serve`: opens the store, listens, and stops when it is told to.
 
 pub mod config;
+pub mod open;
 
 use std::fs;
 use std::io::Write;
@@ -13,18 +14,15 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use self::config::{ServeArgs, ServeConfig, parse};
-use super::choice::{StoreChoice, of_process};
+use self::open::{Backing, opened};
+use super::choice::of_process;
 use super::error::{CommandError, CommandResult};
 use crate::membership::MembershipStore;
-use crate::membership::error::{ErrorKind, StoreError};
 use crate::membership::ids::UserKey;
-use crate::membership::requests::RequestLog;
-use crate::membership::sqlite::{Settings, SqliteStore};
-use crate::membership::store::Deadline;
 use crate::runtime::admin::{self, Readiness};
 use crate::runtime::listen::{self, ListenLimits};
 use crate::runtime::metrics::Metrics;
-use crate::runtime::shutdown::{self, Stop};
+use crate::runtime::shutdown;
 use crate::runtime::telemetry;
 use crate::service::admission::Service;
 use crate::service::limits::Limits;
@@ -83,37 +81,6 @@ async fn bind(address: SocketAddr) -> CommandResult<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         CommandError::Usage(format!("nothing can listen on {address}: {error}; name another"))
     })
-}
-
-/// A store and the log of requests beside it.
-struct Backing {
-    store: Arc<dyn MembershipStore>,
-    log: Arc<dyn RequestLog>,
-}
-
-/// Opens the store within the start's time; none when the word to stop came first.
-async fn opened(config: &ServeConfig, stop: &Stop) -> CommandResult<Option<Backing>> {
-    let deadline = Deadline::after(config.start_time);
-    tokio::select! {
-        backing = open(&config.store, deadline) => backing.map(Some),
-        () = stop.said() => Ok(None),
-    }
-}
-
-async fn open(choice: &StoreChoice, deadline: Deadline) -> CommandResult<Backing> {
-    match choice {
-        StoreChoice::Sqlite(path) => {
-            let none = CommandError::NoStore;
-            SqliteStore::create(path, deadline).await.map_err(none)?;
-            let opened = SqliteStore::open(path, Settings::default(), deadline).await;
-            let store = Arc::new(opened.map_err(none)?);
-            Ok(Backing { store: store.clone(), log: store })
-        }
-        StoreChoice::Nats(_) => Err(CommandError::NoStore(StoreError::new(
-            ErrorKind::Unavailable,
-            "this version serves from a SQLite file only: say --store sqlite",
-        ))),
-    }
 }
 
 /// A key that nobody can hold: its other half is thrown away at once.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::bucket::Bucket;
 use crate::membership::ids::{Attempt, Endpoint, Epoch, RoomId, TOKEN_MAX_BYTES, UserKey};
+use crate::membership::requests::RequestKey;
 
 /// No encoded token begins with it: what does is ours, and no record.
 const OURS: char = '_';
@@ -23,6 +24,11 @@ impl Key {
 
     pub(super) fn user(user: &UserKey) -> Self {
         Self(user.to_string())
+    }
+
+    pub(super) fn request(request: &RequestKey) -> Self {
+        let RequestKey { caller, nonce } = request;
+        Self(format!("{caller}.{}", encode(nonce.as_str())))
     }
 
     pub(super) fn room(room: &RoomId) -> Self {

@@ -220,6 +220,10 @@ pub(super) async fn remove(
         let key = Key::member(&room.id, endpoint);
         match streams.delete(Bucket::Members, &key, (by, at), deadline).await {
             Ok(roster) => break roster,
+            // Another try of the same mutation may have been it.
+            Err(error) if error.kind() == ErrorKind::Conflict && streams.is_one_mutation() => {
+                return Err(error);
+            }
             Err(error) if error.kind() == ErrorKind::Conflict && !deadline.has_passed() => {}
             Err(error) => return Err(error),
         }

@@ -6,6 +6,7 @@
 //! * `control` is the record about the store itself; `open` makes stores and opens them.
 //! * `users`, `rooms`, `members`, `keys`, `rekey` are the operations, each with its order of writes:
 //!   there is no transaction across buckets, so each mutation has one write by which it is done.
+//! * `requests` remembers what was asked, so that a change sent twice is made once.
 //! * `authorize` decides, `export` and `import` take the store elsewhere, `sweep` cleans up.
 //!
 //! Nothing here knows who asks, or through what.
@@ -23,6 +24,7 @@ mod keys;
 mod members;
 mod open;
 mod rekey;
+mod requests;
 mod rooms;
 mod store;
 mod streams;

@@ -21,6 +21,7 @@ use crate::jetstream::batch::{Batch, OrderedTransport};
 use crate::jetstream::message::{KV_DELETE, KV_OPERATION, StoredMessage};
 use crate::jetstream::transport::{Request, Transport};
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
+use crate::membership::ids::MutationId;
 use crate::membership::records::Origin;
 use crate::membership::store::Deadline;
 
@@ -43,8 +44,10 @@ pub(super) struct Streams {
     reads: Arc<dyn Wire>,
     /// For writes alone: it is given up when a write's outcome is not known.
     writes: Arc<dyn Wire>,
-    pub(super) capacity: Capacity,
-    pub(super) waiting: Waiting,
+    pub(super) capacity: Arc<Capacity>,
+    pub(super) waiting: Arc<Waiting>,
+    /// Whose writes these are; each has a mutation of its own when nobody says.
+    mutation: Option<MutationId>,
 }
 
 /// A stretch of a stream.
@@ -65,7 +68,32 @@ struct Draft<'a> {
 
 impl Streams {
     pub(super) fn new(prefix: Prefix, reads: Arc<dyn Wire>, writes: Arc<dyn Wire>) -> Self {
-        Self { prefix, reads, writes, capacity: Capacity::default(), waiting: Waiting::default() }
+        let (capacity, waiting) = (Arc::default(), Arc::default());
+        Self { prefix, reads, writes, capacity, waiting, mutation: None }
+    }
+
+    /// The same streams, all writes to which are one mutation's.
+    pub(super) fn under(&self, mutation: MutationId) -> Self {
+        Self {
+            prefix: self.prefix.clone(),
+            reads: Arc::clone(&self.reads),
+            writes: Arc::clone(&self.writes),
+            capacity: Arc::clone(&self.capacity),
+            waiting: Arc::clone(&self.waiting),
+            mutation: Some(mutation),
+        }
+    }
+
+    /// Whether all writes are one mutation's, which must happen once only.
+    pub(super) const fn is_one_mutation(&self) -> bool {
+        self.mutation.is_some()
+    }
+
+    fn written(&self, origin: Origin, replaced: u64) -> StoreResult<Written> {
+        match self.mutation {
+            Some(mutation) => Ok(Written { mutation, origin, replaced }),
+            None => Written::new(origin, replaced),
+        }
     }
 
     pub(super) const fn prefix(&self) -> &Prefix {
@@ -163,7 +191,7 @@ impl Streams {
         (origin, over): (Origin, u64),
         deadline: Deadline,
     ) -> StoreResult<u64> {
-        let written = Written::new(origin, over)?;
+        let written = self.written(origin, over)?;
         let request = Request::new(self.subject(bucket, key), write(key, &written, value)?);
         self.land(Draft { bucket, key, written, request }, deadline).await
     }
@@ -179,7 +207,7 @@ impl Streams {
         (origin, over): (Origin, u64),
         deadline: Deadline,
     ) -> StoreResult<u64> {
-        let written = Written::new(origin, over)?;
+        let written = self.written(origin, over)?;
         let mut request = Request::new(self.subject(bucket, key), Vec::new());
         request.headers.insert(KV_OPERATION, KV_DELETE);
         request.headers.insert(MUTATION_HEADER, written.mutation.to_string());
@@ -282,7 +310,7 @@ impl Streams {
         let mut bytes = 0;
         let nothing = Condition { subject_at: Some(0), ..Condition::default() };
         for (key, value) in records {
-            let payload = write(key, &Written::new(origin, 0)?, value)?;
+            let payload = write(key, &self.written(origin, 0)?, value)?;
             bytes += payload.len();
             let request = Request::new(self.subject(bucket, key), payload);
             if batch.push(request, nothing).is_err() {

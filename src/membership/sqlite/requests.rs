@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use crate::membership::ids::UserKey;
     use crate::membership::records::Origin;
-    use crate::membership::requests::Fingerprint;
+    use crate::membership::requests::{Fingerprint, Target};
     use crate::membership::store::Deadline;
 
     fn file() -> Connection {
@@ -140,6 +140,7 @@ mod tests {
             },
             fingerprint: Fingerprint([fingerprint; 32]),
             growth: Growth::Grows,
+            target: Target::Nothing,
             now: UnixMillis(now),
         }
     }

@@ -1,0 +1,182 @@
+//! Opens what is served from, and waits for it as long as a start may take. It makes a SQLite file
+//! that is not there; buckets are the operator's, or `init`'s, to make.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::config::ServeConfig;
+use crate::command::choice::{NatsChoice, StoreChoice};
+use crate::command::error::{CommandError, CommandResult};
+use crate::jetstream::bucket::Budget;
+use crate::jetstream::connect::{NatsOptions, Role};
+use crate::membership::MembershipStore;
+use crate::membership::error::{ErrorKind, StoreError, StoreResult};
+use crate::membership::kv::{Control, KvStore, Settings as KvSettings};
+use crate::membership::records::{UnixMillis, Versioned};
+use crate::membership::requests::RequestLog;
+use crate::membership::sqlite::{Settings, SqliteStore};
+use crate::membership::store::Deadline;
+use crate::migration::marker::{Marker, Phase};
+use crate::runtime::shutdown::Stop;
+use crate::service::admission;
+
+/// How long to wait before what was not there is looked for again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long one look may take.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// A store and the log of requests beside it.
+pub struct Backing {
+    /// The store.
+    pub store: Arc<dyn MembershipStore>,
+    /// The log.
+    pub log: Arc<dyn RequestLog>,
+}
+
+/// Opens the store within the start's time; none when the word to stop came first.
+///
+/// # Errors
+/// `NoStore`, `Usage` for files that cannot be used.
+pub async fn opened(config: &ServeConfig, stop: &Stop) -> CommandResult<Option<Backing>> {
+    let deadline = Deadline::after(config.start_time);
+    tokio::select! {
+        backing = open(&config.store, deadline) => backing.map(Some),
+        () = stop.said() => Ok(None),
+    }
+}
+
+async fn open(choice: &StoreChoice, deadline: Deadline) -> CommandResult<Backing> {
+    match choice {
+        StoreChoice::Sqlite(path) => {
+            let none = CommandError::NoStore;
+            SqliteStore::create(path, deadline).await.map_err(none)?;
+            let opened = SqliteStore::open(path, Settings::default(), deadline).await;
+            let store = Arc::new(opened.map_err(none)?);
+            Ok(Backing { store: store.clone(), log: store })
+        }
+        StoreChoice::Nats(nats) => {
+            let store = Arc::new(buckets(nats, deadline).await?);
+            Ok(Backing { store: store.clone(), log: store })
+        }
+    }
+}
+
+async fn buckets(nats: &NatsChoice, deadline: Deadline) -> CommandResult<KvStore> {
+    let usage = |why: &dyn std::fmt::Display| CommandError::Usage(why.to_string());
+    let options = NatsOptions::new(&nats.url, Role::Membershipd).map_err(|why| usage(&why))?;
+    let options = options.nkey(nats.nkey.as_deref()).ca(nats.ca.as_deref());
+    options.check_files().map_err(|why| usage(&why))?;
+    let mut told = String::new();
+    loop {
+        let error = match ready(nats, &options).await {
+            Ok(store) => return Ok(store),
+            Err(error) => error,
+        };
+        if !passes(error.kind()) || deadline.remaining() <= PAUSE {
+            return Err(CommandError::NoStore(error));
+        }
+        let why = error.to_string();
+        if why != told {
+            tracing::info!(%why, "waiting for the store");
+            told = why;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Whether waiting can help: what is not there yet may come, what is somebody else's stays so.
+const fn passes(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::NotFound | ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Conflict
+    )
+}
+
+async fn ready(nats: &NatsChoice, options: &NatsOptions) -> StoreResult<KvStore> {
+    let prefix = nats.prefix.parse().map_err(|why: crate::membership::ids::InvalidValue| {
+        StoreError::new(ErrorKind::Invalid, why.to_string())
+    })?;
+    let budget = Budget { total: LOOK, ..Budget::default() };
+    let settings = KvSettings { budget, ..KvSettings::default() };
+    let store = KvStore::open(options, prefix, settings).await?;
+    let deadline = Deadline::after(LOOK);
+    let Versioned { record, revision } = store.control(deadline).await?;
+    if let Some(control) = claimed(record, admission::now())? {
+        store.set_control(&control, revision, deadline).await?;
+    }
+    Ok(store)
+}
+
+/// What the store must say of itself before it is served from; `None` when it says so already. Once
+/// it has been served from, nothing may be moved into it any more.
+fn claimed(control: Control, now: UnixMillis) -> StoreResult<Option<Control>> {
+    if let Some(migration) = &control.migration {
+        let marker: Marker = serde_json::from_value(migration.clone()).map_err(|_| {
+            StoreError::new(
+                ErrorKind::Corrupt,
+                "how far the move into the buckets is cannot be read",
+            )
+        })?;
+        match marker.phase {
+            Phase::Done => {}
+            Phase::Importing => {
+                return Err(StoreError::new(
+                    ErrorKind::Unavailable,
+                    "a membership is being moved into the buckets: until that is done, nobody is \
+                     served from them",
+                ));
+            }
+        }
+    }
+    match control.served_since {
+        Some(_) => Ok(None),
+        None => Ok(Some(Control { served_since: Some(now), ..control })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn control(migration: Option<serde_json::Value>, served: Option<u64>) -> Control {
+        let mut control = json!({"clusterId": "c", "buckets": [], "servedSince": served});
+        control["migration"] = migration.unwrap_or_default();
+        serde_json::from_value(control).unwrap()
+    }
+
+    fn marker(phase: &str) -> Option<serde_json::Value> {
+        let source = json!({"kind": "ours", "users": 0, "rooms": 0, "members": 0, "roomKeys": 0});
+        let attempt = "0".repeat(32);
+        Some(json!({"phase": phase, "attempt": attempt, "digest": "", "source": source}))
+    }
+
+    #[test]
+    fn a_store_is_claimed_once_and_never_in_the_middle_of_a_move() {
+        let now = UnixMillis(7);
+        for migration in [None, marker("done")] {
+            let claimed_now = claimed(control(migration.clone(), None), now).unwrap().unwrap();
+            assert_eq!(claimed_now, control(migration.clone(), Some(7)));
+            assert_eq!(claimed(control(migration, Some(3)), now).unwrap(), None);
+        }
+        for (migration, kind) in [
+            (marker("importing"), ErrorKind::Unavailable),
+            (marker("else"), ErrorKind::Corrupt),
+            (Some(json!(1)), ErrorKind::Corrupt),
+        ] {
+            assert_eq!(claimed(control(migration, Some(3)), now).unwrap_err().kind(), kind);
+        }
+    }
+
+    #[test]
+    fn only_what_may_come_is_waited_for() {
+        let waited: Vec<_> = ErrorKind::ALL.into_iter().filter(|kind| passes(*kind)).collect();
+        let expected =
+            [ErrorKind::NotFound, ErrorKind::Conflict, ErrorKind::Unavailable, ErrorKind::Unknown];
+        assert_eq!(waited, expected);
+    }
+}
