@@ -3,13 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a helper that meets the impossible fails its test")]
 
 mod architecture;
+mod argocd;
 mod chart;
 mod convergence;
 mod crd;
+mod examples;
 mod fake;
 mod fixture;
 mod manifests;
 mod nats_config;
 mod plan_rules;
+mod rendered;
 mod servers;
 mod status_walk;
+mod tables;
