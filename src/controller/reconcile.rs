@@ -25,11 +25,10 @@ use super::execute::{Hands, Then};
 use super::observe::observe;
 use super::probe::Probe;
 use super::report::{Subject, write};
-use crate::api::conditions::{ConditionType, find};
 use crate::api::v1alpha1::{MembershipCluster, MembershipClusterStatus};
 use crate::cluster::names::CLUSTER_LABEL;
 use crate::cluster::plan::{Plan, Step, Towards, plan, probe_pace, requeue_after};
-use crate::cluster::status::{Pass, report, report_invalid};
+use crate::cluster::status::{Pass, on_its_way_for, report, report_invalid};
 use crate::cluster::validate::{ValidatedCluster, validate};
 use crate::cluster::world::{Given, World};
 use crate::runtime::shutdown::Stop;
@@ -222,7 +221,7 @@ async fn work(
         name: &cluster.names.cluster,
         uid: &cluster.uid,
     };
-    let waited = waited(&world.resource.status, given.now);
+    let waited = on_its_way_for(&world.resource.status, given.now);
     if let Some(probe) = &probe {
         probe.set_pace(probe_pace(&planned, waited));
     }
@@ -238,14 +237,6 @@ fn given(context: &Context) -> Given {
         fresh_id: HEXLOWER.encode(&id),
         default_image: context.settings.default_image.clone(),
     }
-}
-
-/// For how long work has been going on, by the last report.
-fn waited(status: &MembershipClusterStatus, now: Timestamp) -> Duration {
-    find(&status.conditions, ConditionType::Reconciling)
-        .filter(|condition| condition.status == "True")
-        .and_then(|since| now.duration_since(since.last_transition_time.0).try_into().ok())
-        .unwrap_or_default()
 }
 
 /// What Kubernetes and NATS say.
