@@ -38,6 +38,7 @@ demo-down: ## Remove all of the demo
 .PHONY: bench
 bench: preflight prepare ## Print the figures of the test bed and of a migration
 	$(TESTBED) bench
+	cargo test --locked --test store figures_of -- --ignored --nocapture --test-threads 1
 	cargo test --locked --test migration figures_of -- --ignored --nocapture --test-threads 1
 
 .PHONY: deny

@@ -14,6 +14,7 @@ mod bootstrap;
 mod checker;
 mod contract;
 mod faults;
+mod figures;
 mod ids;
 mod kv;
 mod sqlite;

@@ -198,8 +198,9 @@ impl Server {
         match std::mem::replace(&mut *life, Life::Down) {
             Life::Running(child) => {
                 signal(&child, Signal::STOP)?;
+                let still = wait_until_still(child.id());
                 *life = Life::Frozen(child);
-                Ok(())
+                still
             }
             other @ (Life::Down | Life::Frozen(_)) => {
                 *life = other;
@@ -293,4 +294,28 @@ fn kill(child: &mut Child) -> Result<(), NatsError> {
 
 fn exit_of(child: &mut Child) -> Result<Option<ExitStatus>, NatsError> {
     child.try_wait().map_err(NatsError::io("looking at a server's process"))
+}
+
+/// A signal takes effect thread by thread: on a loaded machine a server still answers for a while.
+fn wait_until_still(id: u32) -> Result<(), NatsError> {
+    let end = Instant::now() + STOP_PATIENCE;
+    while !is_still(id).map_err(NatsError::io("looking at a frozen server"))? {
+        if Instant::now() >= end {
+            let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
+            return Err(NatsError::io("freezing a server")(error));
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+/// Whether every thread of a process is stopped: its state, after the name in parentheses, is `T`.
+fn is_still(id: u32) -> std::io::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{id}/task"))? {
+        let stat = fs::read_to_string(thread?.path().join("stat"))?;
+        if !stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T')) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

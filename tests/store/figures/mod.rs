@@ -1,0 +1,281 @@
+//! Figures of the stores, side by side in one run: `make bench`. Printed, never asserted.
+
+mod rate;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use membership_operator::jetstream::api::{self, Condition};
+use membership_operator::jetstream::bucket::{stream_of, subject_of};
+use membership_operator::jetstream::connect::{NatsOptions, Role};
+use membership_operator::jetstream::link::Link;
+use membership_operator::jetstream::transport::Request;
+use membership_operator::membership::MembershipStore;
+use membership_operator::membership::authorize::{AuthorizeRequest, Consistency};
+use membership_operator::membership::ids::{Endpoint, RoomId, UserKey};
+use membership_operator::membership::records::{MemberRole, UserRole, UserStatus};
+use membership_operator::membership::snapshot::{MemberRecord, Record, RoomRecord, UserRecord};
+use membership_operator::membership::sqlite::Settings;
+use membership_operator::membership::store::ImportMode;
+use testbed::nats::{Nats, NatsOptions as Servers, Role as User};
+
+use self::rate::{Contender, Work};
+use crate::kv;
+use crate::sqlite;
+use crate::words::{epoch, first_page, next_page, now, room, soon, user};
+
+/// Every contender goes this many rounds, in turn.
+const ROUNDS: usize = 5;
+
+/// As many users as the largest crowd of callers.
+const USERS: u32 = 256;
+
+const CROWDS: [usize; 3] = [1, 32, 256];
+
+fn users() -> Vec<UserKey> {
+    (0..USERS).map(user).collect()
+}
+
+fn the_room() -> RoomId {
+    room("bench")
+}
+
+/// A room that every user is in.
+async fn fill(store: &dyn MembershipStore) {
+    let users = users();
+    let records = users.iter().map(|key| {
+        Record::User(UserRecord {
+            key: *key,
+            handle: "bench".parse().unwrap(),
+            role: UserRole::User,
+            status: UserStatus::Active,
+        })
+    });
+    import(store, records.collect()).await;
+    let owner = Endpoint::from(&users[0]);
+    import(store, vec![Record::Room(a_room(owner.clone()))]).await;
+    let members = users.iter().skip(1).map(|key| a_member(Endpoint::from(key), owner.clone()));
+    import(store, members.collect()).await;
+}
+
+fn a_room(owner: Endpoint) -> RoomRecord {
+    RoomRecord {
+        room: the_room(),
+        subject: "bus.bench".parse().unwrap(),
+        owner,
+        encrypted: false,
+        epoch: epoch(1),
+        created_at: now(),
+    }
+}
+
+fn a_member(endpoint: Endpoint, owner: Endpoint) -> Record {
+    Record::Member(MemberRecord {
+        room: the_room(),
+        endpoint,
+        role: MemberRole::Member,
+        added_by: owner,
+        added_at: now(),
+    })
+}
+
+async fn import(store: &dyn MembershipStore, records: Vec<Record>) {
+    store.import(records, ImportMode::KeepNewer, soon()).await.unwrap();
+}
+
+/// Asks for the caller's own user; in the room, if one is given.
+fn authorize(store: &Arc<dyn MembershipStore>, place: Option<RoomId>) -> Work {
+    let (store, users) = (Arc::clone(store), users());
+    Arc::new(move |caller| {
+        let (store, place, user) = (Arc::clone(&store), place.clone(), users[caller]);
+        async move {
+            let request = AuthorizeRequest { user, room: place, consistency: Consistency::Strict };
+            assert!(store.authorize(request, soon()).await.is_admit());
+        }
+        .boxed()
+    })
+}
+
+/// The same by two stores, as by two processes: every other caller asks the other one.
+fn authorize_by_two(stores: [&Arc<dyn MembershipStore>; 2], place: &RoomId) -> Work {
+    let [one, two] = stores.map(|store| authorize(store, Some(place.clone())));
+    Arc::new(move |caller| if caller % 2 == 0 { one(caller) } else { two(caller) })
+}
+
+fn get(store: &Arc<dyn MembershipStore>) -> Work {
+    let (store, key) = (Arc::clone(store), user(0));
+    Arc::new(move |_| {
+        let (store, key) = (Arc::clone(&store), key);
+        async move { drop(store.user(&key, soon()).await.unwrap()) }.boxed()
+    })
+}
+
+/// Adds a user that nobody added.
+fn put(store: &Arc<dyn MembershipStore>, next: &Arc<AtomicU32>) -> Work {
+    let (store, next) = (Arc::clone(store), Arc::clone(next));
+    Arc::new(move |_| {
+        let (store, n) = (Arc::clone(&store), next.fetch_add(1, Ordering::Relaxed));
+        async move {
+            let new = crate::words::new_user(n, UserRole::User);
+            drop(store.add_user(new, soon()).await.unwrap());
+        }
+        .boxed()
+    })
+}
+
+/// The service's permissions and, for the client library's own calls, all of the bucket's.
+fn servers() -> Servers {
+    let users = testbed::nats::Users::of_prefix("UNIBUS").unwrap();
+    let everything = ["$KV.>", "$JS.API.>"];
+    Servers::cluster_of(3).users(users.allow(User::Operator, &everything))
+}
+
+async fn raw_bucket(nats: &Nats) -> async_nats::jetstream::kv::Store {
+    let client = nats.connect(User::Operator).await.unwrap();
+    let config = async_nats::jetstream::kv::Config {
+        bucket: "raw".to_owned(),
+        num_replicas: 3,
+        history: 1,
+        ..Default::default()
+    };
+    async_nats::jetstream::new(client).create_key_value(config).await.unwrap()
+}
+
+/// Creates a key as long as a user's, with a value as long as a user's.
+fn raw_put(bucket: &async_nats::jetstream::kv::Store, next: &Arc<AtomicU32>) -> Work {
+    let (bucket, next) = (bucket.clone(), Arc::clone(next));
+    Arc::new(move |_| {
+        let (bucket, n) = (bucket.clone(), next.fetch_add(1, Ordering::Relaxed));
+        async move {
+            let key = user(n).to_string();
+            bucket.create(key, vec![b'x'; 256].into()).await.unwrap();
+        }
+        .boxed()
+    })
+}
+
+fn raw_get(bucket: &async_nats::jetstream::kv::Store) -> Work {
+    let bucket = bucket.clone();
+    Arc::new(move |_| {
+        let bucket = bucket.clone();
+        async move { drop(bucket.entry("there").await.unwrap().unwrap()) }.boxed()
+    })
+}
+
+/// The least that proves anything: a publish on a condition, each caller's on a record of its own.
+async fn bare_fence(nats: &Nats) -> Work {
+    let seed = nats.seed_file(User::Membershipd).unwrap();
+    let options = NatsOptions::new(&nats.urls().join(","), Role::Membershipd).unwrap();
+    let link = Arc::new(Link::new(options.nkey(Some(&seed))));
+    let (bucket, within) = ("UNIBUS_users", Duration::from_secs(5));
+    let mut records = Vec::new();
+    for caller in 0..USERS {
+        let subject = subject_of(bucket, &format!("bench.{caller}"));
+        let request = Request::new(subject.clone(), &b"{}"[..]);
+        let (stream, any) = (stream_of(bucket), Condition::default());
+        let at = api::publish(&*link, &stream, request, any, within).await.unwrap();
+        records.push((subject, at));
+    }
+    let records = Arc::new(records);
+    Arc::new(move |caller| {
+        let (link, records) = (Arc::clone(&link), Arc::clone(&records));
+        async move {
+            let (subject, at) = &records[caller];
+            let fence = subject_of(bucket, &format!("_fence.bench{caller}"));
+            let condition =
+                Condition { other_subject_at: Some((subject, *at)), ..Condition::default() };
+            let request = Request::new(fence, &b""[..]);
+            api::publish(&*link, &stream_of(bucket), request, condition, within).await.unwrap();
+        }
+        .boxed()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "figures: run by `make bench`"]
+async fn figures_of_writes_reads_and_decisions() {
+    let nats = Nats::started(servers()).await.unwrap();
+    kv::made(&nats, 3).await;
+    let urls = nats.urls().join(",");
+    let (here, there) = (kv::opened_at(&nats, &urls).await, kv::opened_at(&nats, &urls).await);
+    fill(&*here).await;
+    let (_home, file) = sqlite::made(Settings::default()).await;
+    let file: Arc<dyn MembershipStore> = file;
+    fill(&*file).await;
+    let raw = raw_bucket(&nats).await;
+    raw.put("there", vec![b'x'; 256].into()).await.unwrap();
+
+    let next = Arc::new(AtomicU32::new(1_000_000));
+    let mut contenders = vec![
+        Contender::new("put: raw key-value create, R3", 1, raw_put(&raw, &next)),
+        Contender::new("put: add a user, R3", 1, put(&here, &next)),
+        Contender::new("put: add a user, SQLite", 1, put(&file, &next)),
+        Contender::new("get: raw key-value entry, R3", 1, raw_get(&raw)),
+        Contender::new("get: read a user, R3", 1, get(&here)),
+        Contender::new("get: read a user, SQLite", 1, get(&file)),
+    ];
+    let fence = bare_fence(&nats).await;
+    for callers in CROWDS {
+        contenders.extend([
+            Contender::new("authorize: a bare fence, R3", callers, Arc::clone(&fence)),
+            Contender::new("authorize: R3", callers, authorize(&here, None)),
+            Contender::new(
+                "authorize: R3, all in one room, two processes",
+                callers,
+                authorize_by_two([&here, &there], &the_room()),
+            ),
+            Contender::new("authorize: SQLite", callers, authorize(&file, None)),
+            Contender::new(
+                "authorize: SQLite, all in one room",
+                callers,
+                authorize(&file, Some(the_room())),
+            ),
+        ]);
+    }
+    for _ in 0..ROUNDS {
+        for contender in &mut contenders {
+            contender.go_a_round().await;
+        }
+    }
+    println!("three servers on this machine, sync_interval: always; medians of {ROUNDS} rounds");
+    println!("{:<44} callers per second (range)  p50 ms  p99 ms", "");
+    contenders.iter().for_each(|contender| println!("{contender}"));
+}
+
+const MANY: u32 = 100_000;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "figures: run by `make bench`"]
+async fn figures_of_a_list_of_100_000_members() {
+    let nats = Nats::started(Servers::cluster_of(3)).await.unwrap();
+    kv::made(&nats, 3).await;
+    let store = kv::opened_at(&nats, &nats.urls().join(",")).await;
+    let owner: Endpoint = "owner".parse().unwrap();
+    import(&*store, vec![Record::Room(a_room(owner.clone()))]).await;
+    for first in (0..MANY).step_by(500) {
+        let members = (first..first + 500)
+            .map(|n| a_member(format!("member{n}").parse().unwrap(), owner.clone()));
+        import(&*store, members.collect()).await;
+    }
+    let (before, began) = (peak_kib(), Instant::now());
+    let mut page = store.members(&the_room(), first_page(1000), soon()).await.unwrap();
+    let mut count = page.items.len();
+    while let Some(after) = page.next {
+        page = store.members(&the_room(), next_page(after, 1000), soon()).await.unwrap();
+        count += page.items.len();
+    }
+    println!(
+        "{count} members listed in pages of 1000 in {:.1?}; peak memory {before} KiB before, {} KiB after",
+        began.elapsed(),
+        peak_kib(),
+    );
+}
+
+/// The most memory that this process ever had.
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
