@@ -7,16 +7,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::error::{CommandError, CommandResult};
+use crate::jetstream::connect::{NatsOptions, Role};
+use crate::membership::ids::InvalidValue;
+use crate::membership::kv::Prefix;
 use crate::membership::store::Deadline;
 
 /// The file that is meant when nothing says otherwise.
-const DEFAULT_DB: &str = "membership.db";
-
-/// The prefix of the buckets when nothing says otherwise; that of the resource, too.
-const DEFAULT_PREFIX: &str = "UNIBUS";
-
-/// The longest prefix of the buckets, in bytes.
-const PREFIX_MAX_BYTES: usize = 32;
+pub(super) const DEFAULT_DB: &str = "membership.db";
 
 /// Flags that choose a store.
 #[derive(Args, Clone, Debug, Default)]
@@ -132,6 +129,29 @@ impl StoreArgs {
     }
 }
 
+impl NatsChoice {
+    /// The buckets' prefix, ready for use.
+    ///
+    /// # Errors
+    /// `Usage` for one that no bucket can have.
+    pub fn buckets(&self) -> CommandResult<Prefix> {
+        parse_prefix(&self.prefix)
+    }
+
+    /// How to connect, as a role.
+    ///
+    /// # Errors
+    /// `Usage` for an address that is none, or a file that cannot serve.
+    pub fn options(&self, role: Role) -> CommandResult<NatsOptions> {
+        let options = NatsOptions::new(&self.url, role)
+            .map_err(|error| CommandError::Usage(error.to_string()))?
+            .nkey(self.nkey.as_deref())
+            .ca(self.ca.as_deref());
+        options.check_files().map_err(|error| CommandError::Usage(error.to_string()))?;
+        Ok(options)
+    }
+}
+
 impl NatsArgs {
     /// How to come to these servers.
     ///
@@ -148,27 +168,21 @@ impl NatsArgs {
         let file =
             |flag: &Option<PathBuf>, name| flag.clone().or_else(|| env(name).map(Into::into));
         let prefix = match &self.bucket_prefix {
-            Some(prefix) => prefix.clone(),
-            None => text(env, "MEMBERSHIPD_BUCKET_PREFIX")?.unwrap_or(DEFAULT_PREFIX.to_owned()),
+            Some(prefix) => Some(prefix.clone()),
+            None => text(env, "MEMBERSHIPD_BUCKET_PREFIX")?,
         };
-        if !is_prefix(&prefix) {
-            return Err(usage(
-                "a bucket prefix is a letter and then letters, digits and hyphens, 32 at most",
-            ));
-        }
+        let prefix = prefix.unwrap_or_else(|| Prefix::default().to_string());
+        parse_prefix(&prefix)?;
         let (nkey, ca) = (file(&self.nkey, "MEMBERSHIPD_NKEY"), file(&self.ca, "MEMBERSHIPD_CA"));
         Ok(NatsChoice { url, nkey, ca, prefix })
     }
 }
 
-/// The rule of the resource's field, in the same words.
-fn is_prefix(text: &str) -> bool {
-    text.len() <= PREFIX_MAX_BYTES
-        && text.starts_with(|first: char| first.is_ascii_alphabetic())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+fn parse_prefix(text: &str) -> CommandResult<Prefix> {
+    text.parse().map_err(|error: InvalidValue| CommandError::Usage(error.to_string()))
 }
 
-fn text(env: Environment<'_>, name: &str) -> CommandResult<Option<String>> {
+pub(super) fn text(env: Environment<'_>, name: &str) -> CommandResult<Option<String>> {
     env(name)
         .map(OsString::into_string)
         .transpose()
@@ -240,16 +254,6 @@ mod tests {
         for url in ["nats://me:secret@host:4222", "h:1,nats://secret@host"] {
             let refused = chosen(&args(None, Some(url)), &[]).unwrap_err();
             assert!(refused.contains("--nkey") && !refused.contains("secret"), "{refused}");
-        }
-    }
-
-    #[test]
-    fn a_prefix_is_one_token_of_a_subject() {
-        for prefix in ["U", "UNIBUS", "a-1", &"p".repeat(32)] {
-            assert!(is_prefix(prefix), "{prefix}");
-        }
-        for prefix in ["", "1", "-a", "a_b", "a.b", "a*", "a>", "a b", "ä", &"p".repeat(33)] {
-            assert!(!is_prefix(prefix), "{prefix}");
         }
     }
 }

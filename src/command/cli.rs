@@ -9,6 +9,7 @@ use super::call::CallArgs;
 use super::choice::StoreArgs;
 use super::exit::Exit;
 use super::keygen::KeygenArgs;
+use super::migrate::MigrateArgs;
 use super::serve::config::ServeArgs;
 use crate::membership::ids::{Handle, UserKey};
 use crate::membership::records::UserRole;
@@ -51,6 +52,8 @@ pub enum Command {
     Keygen(KeygenArgs),
     /// Sign a request, send it to a service and print the answer
     Call(CallArgs),
+    /// Move a SQLite file into JetStream buckets, once and faithfully
+    MigrateToKv(Box<MigrateArgs>),
     /// Print a shell's completions for this program
     #[command(before_help = "\
 Examples:
@@ -77,6 +80,9 @@ pub struct InitArgs {
     /// On how many servers each bucket is kept (only with NATS) [default: 1]
     #[arg(long, value_name = "1|3|5", value_parser = replicas)]
     pub replicas: Option<u8>,
+    /// How many bytes each bucket may hold (only with NATS) [default: 1Gi]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_bytes: Option<u64>,
     /// How to print what was done
     #[arg(short, long, value_enum, default_value_t)]
     pub output: OutputFormat,
@@ -93,6 +99,24 @@ pub fn replicas(text: &str) -> Result<u8, String> {
         "5" => Ok(5),
         _ => Err("a bucket is kept on 1, 3 or 5 servers".to_owned()),
     }
+}
+
+/// Reads a number of bytes, as plain or with one of the units `Ki`, `Mi` and `Gi`.
+///
+/// # Errors
+/// For anything else, and for less than a mebibyte.
+pub fn size(text: &str) -> Result<u64, String> {
+    let units = [("Ki", 10), ("Mi", 20), ("Gi", 30)];
+    let (number, power) = units
+        .iter()
+        .find_map(|(unit, power)| Some((text.strip_suffix(unit)?, *power)))
+        .unwrap_or((text, 0));
+    let plain = number.bytes().all(|byte| byte.is_ascii_digit());
+    let bytes = number.parse::<u64>().ok().filter(|_| plain);
+    bytes
+        .and_then(|bytes| bytes.checked_mul(1 << power))
+        .filter(|bytes| (1 << 20..1 << 50).contains(bytes))
+        .ok_or_else(|| "a size is a number with Ki, Mi or Gi, such as 512Mi".to_owned())
 }
 
 /// Arguments of `user`.
@@ -237,6 +261,18 @@ mod tests {
         }
         for text in ["", "0", "2", "4", "7", "-1", "03", "three"] {
             assert!(replicas(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_a_number_with_a_unit() {
+        for (text, bytes) in
+            [("1048576", 1 << 20), ("1024Ki", 1 << 20), ("3Mi", 3 << 20), ("2Gi", 2 << 30)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "0", "1", "Gi", "1G", "1 Gi", "-1Gi", "+1Gi", "1.5Gi", "99999999999Gi"] {
+            assert!(size(text).is_err(), "{text:?}");
         }
     }
 }

@@ -57,9 +57,11 @@ impl CommandError {
     pub fn tell(&self, to: &mut dyn Write) -> Exit {
         // `membershipd export | head` is no accident worth a word.
         if !self.is_closed_pipe() {
-            let cause = self.cause().map_or_else(String::new, |cause| format!(" ({cause})"));
+            let said = self.to_string();
+            let cause = self.cause().map(ToString::to_string).filter(|cause| !said.contains(cause));
+            let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
             // Whoever closed standard error does not want to know.
-            let _ = writeln!(to, "membershipd: {self}{cause}");
+            let _ = writeln!(to, "membershipd: {said}{cause}");
         }
         self.exit()
     }
@@ -102,6 +104,13 @@ mod tests {
             .caused_by(io::Error::other("disk gone"));
         let (text, exit) = told(&CommandError::Store(error));
         assert_eq!((text.as_str(), exit), ("membershipd: it cannot be opened (disk gone)\n", 4));
+    }
+
+    #[test]
+    fn a_cause_that_the_sentence_names_is_not_said_twice() {
+        let error = StoreError::new(ErrorKind::Unavailable, "not made: disk gone")
+            .caused_by(io::Error::other("disk gone"));
+        assert_eq!(told(&CommandError::Store(error)).0, "membershipd: not made: disk gone\n");
     }
 
     #[test]

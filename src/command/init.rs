@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::choice::of_process;
 use super::cli::InitArgs;
 use super::error::CommandResult;
+use super::open::SizeFlags;
 use super::show;
-use crate::membership::sqlite::Created;
 use crate::runtime::version::OutputFormat;
 
 /// Makes a store and says whether it was there already.
@@ -22,12 +22,14 @@ pub async fn run(args: &InitArgs, out: &mut dyn Write) -> CommandResult<()> {
         created: bool,
     }
     let choice = args.store.choose(&of_process)?;
-    let created = choice.create(args.replicas, args.store.deadline()).await?;
-    let answer = Answer { store: choice.to_string(), created: created == Created::New };
+    let size = SizeFlags { replicas: args.replicas, max_bytes: args.max_bytes };
+    let created = choice.create(size, args.store.deadline()).await?;
     match (args.output, created) {
-        (OutputFormat::Json, _) => show::json(out, &answer)?,
-        (OutputFormat::Text, Created::New) => writeln!(out, "made a store in {choice}")?,
-        (OutputFormat::Text, Created::Existing) => {
+        (OutputFormat::Json, _) => {
+            show::json(out, &Answer { store: choice.to_string(), created })?;
+        }
+        (OutputFormat::Text, true) => writeln!(out, "made a store in {choice}")?,
+        (OutputFormat::Text, false) => {
             writeln!(out, "there is a store in {choice} already; it was left as it is")?;
         }
     }

@@ -1,8 +1,10 @@
 //! The command line of `membershipd`: what may be asked, how it is answered, and how it ends.
 //!
 //! * [`cli`] is every command and flag. Parsing ends in values that are right.
-//! * [`choice`] decides from flags and environment which store is meant, [`open`] opens or makes it.
-//! * [`init`], [`user`] and [`transfer`] are the commands, [`lines`] reads what `import` is fed.
+//! * [`choice`] decides from flags and environment which store is meant, [`open`] opens or makes it;
+//!   [`destination`] is the buckets that a membership is moved to.
+//! * [`init`], [`user`], [`transfer`] and [`migrate`] are the commands; [`lines`] reads what `import`
+//!   is fed, [`progress`] tells how far a move is.
 //! * [`serve`] is the service, [`keygen`] and [`call`] are its callers' tools.
 //! * [`show`] prints data, on standard output only. Everything else goes to standard error.
 //! * [`exit`] is the one table of exit codes, [`error`] how a command can end early.
@@ -12,12 +14,15 @@
 pub mod call;
 pub mod choice;
 pub mod cli;
+pub mod destination;
 pub mod error;
 pub mod exit;
 pub mod init;
 pub mod keygen;
 pub mod lines;
+pub mod migrate;
 pub mod open;
+pub mod progress;
 pub mod serve;
 pub mod show;
 pub mod transfer;
@@ -64,6 +69,7 @@ async fn dispatch(cli: Cli, out: &mut dyn Write) -> CommandResult<()> {
         Command::Serve(args) => serve::run(*args, out).await,
         Command::Keygen(args) => keygen::run(&args, out),
         Command::Call(args) => call::run(args, out).await,
+        Command::MigrateToKv(args) => migrate::run(&args, out).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "membershipd", &mut &mut *out);
             Ok(())

@@ -3,11 +3,12 @@
 //!
 //! In the order of a move: [`prepare`] holds the [`source`] still, checks it, takes a [`backup`] and
 //! reads it into a [`staging`] file; [`lock`] puts up the fence; [`copying`] writes the records to a
-//! [`target`] and compares. [`moving`] is that order itself, and [`marker`] decides where in it a run
+//! [`target`], which in the product are the [`buckets`], and compares. [`moving`] is that order itself, and [`marker`] decides where in it a run
 //! begins. [`digest`] says what a membership amounts to, [`failure`] how a move can end early,
 //! [`watch`] who looks on.
 
 pub mod backup;
+pub mod buckets;
 pub mod copying;
 pub mod digest;
 pub mod failure;

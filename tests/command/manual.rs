@@ -36,6 +36,7 @@ fn every_help_begins_with_examples() {
         &["serve"],
         &["keygen"],
         &["call"],
+        &["migrate-to-kv"],
         &["completions"],
     ] {
         let args = command.iter().copied().chain(["--help"]);
@@ -58,6 +59,7 @@ fn the_manual_names_every_command_and_variable() {
         "membershipd serve",
         "membershipd keygen",
         "membershipd call",
+        "membershipd migrate-to-kv",
         "membershipd completions",
         "MEMBERSHIPD_DB",
         "MEMBERSHIPD_NATS_URL",

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::program::{Host, user};
 
 /// A store with everything in it: two rooms, one of them rekeyed, members, keys and a revoked user.
-fn everything() -> String {
+pub fn everything() -> String {
     let [ada, bob] = [user(1), user(2)];
     [
         json!({"kind":"user","key":ada,"handle":"Ada L","role":"admin","status":"active"}),

@@ -152,6 +152,8 @@ fn tables_have_no_colours_and_long_lists_are_whole() {
     assert!(listed.lines().skip(1).all(|line| line[column..].starts_with("u ")));
     assert_eq!(host.run(["user", "list", "-o", "json"]).json().as_array().unwrap().len(), 2500);
 
+    assert_eq!(host.lines(&host.db()).len(), 2500);
+
     // A reader that goes away early is nothing to speak of, and not a success either.
     for args in [&["user", "list"][..], &["export"]] {
         let mut child =

@@ -8,13 +8,17 @@
 )]
 
 mod batches;
+mod command;
 mod fence;
 mod fuzz;
+mod killed;
 mod memory;
 mod moving;
 mod odd_files;
 mod odd_rows;
 mod preparing;
+mod program;
 mod scale;
 mod shelf;
 mod sources;
+mod target;

@@ -7,7 +7,8 @@
 //! * `users`, `rooms`, `members`, `keys`, `rekey` are the operations, each with its order of writes:
 //!   there is no transaction across buckets, so each mutation has one write by which it is done.
 //! * `requests` remembers what was asked, so that a change sent twice is made once.
-//! * `authorize` decides, `export` and `import` take the store elsewhere, `sweep` cleans up.
+//! * `authorize` decides, `export` and `import` take the store elsewhere, `intake` is what a move
+//!   into it needs, `sweep` cleans up.
 //!
 //! Nothing here knows who asks, or through what.
 
@@ -20,6 +21,7 @@ mod cursor;
 mod export;
 mod fence;
 mod import;
+mod intake;
 mod keys;
 mod members;
 mod open;
@@ -36,6 +38,7 @@ mod waiting;
 pub use self::{
     bucket::{Bucket, Prefix, Size},
     control::{Control, ControlFile},
+    intake::Marks,
     open::{Created, init},
     store::{KvStore, Settings},
     streams::Wire,

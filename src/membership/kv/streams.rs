@@ -16,7 +16,7 @@ use super::value::{
     MUTATION_HEADER, ORIGIN_HEADER, REPLACED_HEADER, Slot, Written, corrupt, read, write,
 };
 use super::waiting::Waiting;
-use crate::jetstream::api::{self, ApiErrorKind, CallError, Condition, Wanted};
+use crate::jetstream::api::{self, ApiErrorKind, CallError, Condition, StreamInfo, Wanted};
 use crate::jetstream::batch::{Batch, OrderedTransport};
 use crate::jetstream::message::{KV_DELETE, KV_OPERATION, StoredMessage};
 use crate::jetstream::transport::{Request, Transport};
@@ -381,6 +381,18 @@ impl Streams {
         })
         .await
         .map(drop)
+    }
+
+    /// How a bucket stands.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub(super) async fn info(&self, bucket: Bucket, deadline: Deadline) -> StoreResult<StreamInfo> {
+        let stream = self.stream(bucket);
+        let found = patiently(bucket, deadline, async |within| {
+            api::stream_info(&*self.reads, &stream, within).await
+        });
+        found.await?.ok_or_else(|| unavailable(bucket, "it is gone"))
     }
 
     /// Makes sure that buckets have room for a growing operation.
