@@ -1,0 +1,8 @@
+//! The product as its users run it: the chart on a real Kubernetes of three nodes, and clusters that
+//! come up, lose a server, lose their operator at every stage, and go. It takes root and what
+//! `testbed prepare` brings.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it does not expect")]
+
+mod bed;
+mod life;
