@@ -58,9 +58,8 @@ pub(super) struct Fences {
     streams: Arc<Streams>,
     slot: u8,
     turns: Mutex<HashMap<Stand, Turn>>,
-    /// The newest acknowledged revisions, which no later one may be below.
-    users_seen: AtomicU64,
-    members_seen: AtomicU64,
+    /// The newest acknowledged revision of each bucket, which no later one of it may be below.
+    seen: [AtomicU64; Bucket::ALL.len()],
     went_back: AtomicBool,
 }
 
@@ -70,8 +69,7 @@ impl Fences {
             streams,
             slot: fastrand::u8(..SLOTS),
             turns: Mutex::default(),
-            users_seen: AtomicU64::new(0),
-            members_seen: AtomicU64::new(0),
+            seen: Default::default(),
             went_back: AtomicBool::new(false),
         })
     }
@@ -176,16 +174,9 @@ impl Fences {
         Verdict::Stood
     }
 
+    /// Each bucket is a stream with revisions of its own.
     const fn seen(&self, bucket: Bucket) -> &AtomicU64 {
-        match bucket {
-            Bucket::Members => &self.members_seen,
-            Bucket::Users
-            | Bucket::Rooms
-            | Bucket::RoomsByMember
-            | Bucket::RoomKeys
-            | Bucket::Control
-            | Bucket::Requests => &self.users_seen,
-        }
+        &self.seen[bucket as usize]
     }
 
     fn close(&self, stand: &Stand) {
