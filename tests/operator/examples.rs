@@ -50,6 +50,7 @@ fn every_cluster_in_the_examples_is_taken() {
         }
         resource.metadata.namespace = Some("chat".to_owned());
         resource.metadata.uid = Some("u".to_owned());
+        resource.metadata.generation = Some(1);
         assert!(validate(&resource).is_ok(), "{}", path.display());
     }
 }
