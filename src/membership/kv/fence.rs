@@ -107,7 +107,7 @@ impl Fences {
         while !deadline.has_passed() && !self.went_back.load(Ordering::Acquire) {
             let within = PATIENCE.min(deadline.remaining());
             let seen = self.seen(bucket).load(Ordering::Acquire);
-            match self.streams.mark(bucket, self.slot, within).await {
+            match self.streams.fence(bucket, None, self.slot, within).await {
                 Ok(at) if at <= seen => self.went_back.store(true, Ordering::Release),
                 Ok(at) => {
                     self.seen(bucket).fetch_max(at, Ordering::AcqRel);
@@ -148,7 +148,7 @@ impl Fences {
         self.close(stand);
         loop {
             let seen = self.seen(stand.bucket).load(Ordering::Acquire);
-            let record = (stand.subject.as_str(), stand.at);
+            let record = Some((stand.subject.as_str(), stand.at));
             let within = deadline.remaining();
             match self.streams.fence(stand.bucket, record, self.slot, within).await {
                 Ok(at) => return self.acknowledged(stand, at, seen),

@@ -12,11 +12,10 @@ use serde::de::DeserializeOwned;
 use super::bucket::{Bucket, Prefix};
 use super::capacity::Capacity;
 use super::codec::Key;
-use super::value::{
-    MUTATION_HEADER, ORIGIN_HEADER, REPLACED_HEADER, Slot, Written, corrupt, read, write,
-};
+use super::refusal::{Refusal, full, judge, unavailable};
+use super::value::{MUTATION_HEADER, ORIGIN_HEADER, REPLACED_HEADER, Slot, Written, read, write};
 use super::waiting::Waiting;
-use crate::jetstream::api::{self, ApiErrorKind, CallError, Condition, StreamInfo, Wanted};
+use crate::jetstream::api::{self, CallError, Condition, StreamInfo, Wanted};
 use crate::jetstream::batch::{Batch, OrderedTransport};
 use crate::jetstream::message::{KV_DELETE, KV_OPERATION, StoredMessage};
 use crate::jetstream::transport::{Request, Transport};
@@ -339,29 +338,17 @@ impl Streams {
         }
     }
 
-    /// Publishes a fence once, on condition that a record is still at a revision.
+    /// Publishes a fence once: on condition that a record is still at a revision, or on none.
     pub(super) async fn fence(
         &self,
         bucket: Bucket,
-        (record, at): (&str, u64),
+        record: Option<(&str, u64)>,
         slot: u8,
         within: Duration,
     ) -> Result<u64, CallError> {
-        let condition = Condition { other_subject_at: Some((record, at)), ..Condition::default() };
+        let condition = Condition { other_subject_at: record, ..Condition::default() };
         let request = Request::new(self.subject(bucket, &Key::fence(slot)), Vec::new());
         api::publish(&*self.reads, &self.stream(bucket), request, condition, within).await
-    }
-
-    /// Publishes a fence once, on no condition.
-    pub(super) async fn mark(
-        &self,
-        bucket: Bucket,
-        slot: u8,
-        within: Duration,
-    ) -> Result<u64, CallError> {
-        let request = Request::new(self.subject(bucket, &Key::fence(slot)), Vec::new());
-        let stream = self.stream(bucket);
-        api::publish(&*self.reads, &stream, request, Condition::default(), within).await
     }
 
     /// Takes what is at a key of a swept bucket up to a revision out for good; what came since stays.
@@ -417,42 +404,6 @@ impl Streams {
     }
 }
 
-/// What a failed attempt says.
-enum Refusal {
-    /// Something else is at the key.
-    Elsewhere,
-    /// Nothing is decided: ask again soon.
-    InFlight,
-    /// It had no effect, and asking again may help.
-    Nothing,
-    /// It had no effect, and asking again cannot help.
-    Final(ErrorKind),
-    /// It may have had its effect.
-    Unsure,
-}
-
-fn judge(error: &CallError) -> Refusal {
-    match error {
-        CallError::Silence(silence) if !silence.may_have_acted() => Refusal::Nothing,
-        CallError::Silence(_) | CallError::Rubbish(_) => Refusal::Unsure,
-        CallError::Refused(error) => match error.kind() {
-            ApiErrorKind::WrongLastSequence => Refusal::Elsewhere,
-            ApiErrorKind::ConditionInFlight => Refusal::InFlight,
-            ApiErrorKind::Full => Refusal::Final(ErrorKind::Full),
-            ApiErrorKind::TooLarge => Refusal::Final(ErrorKind::Invalid),
-            ApiErrorKind::AtomicPublishDisabled
-            | ApiErrorKind::StreamExistsOtherwise
-            | ApiErrorKind::NotAllowed => Refusal::Final(ErrorKind::ForeignStore),
-            ApiErrorKind::NoMessage
-            | ApiErrorKind::NoStream
-            | ApiErrorKind::InsufficientResources
-            | ApiErrorKind::NotReady => Refusal::Nothing,
-            // A number that nobody here knows says nothing about what was stored.
-            ApiErrorKind::Other => Refusal::Unsure,
-        },
-    }
-}
-
 fn refused(draft: &Draft<'_>, kind: ErrorKind, error: CallError) -> StoreError {
     if kind == ErrorKind::Full {
         return full(draft.bucket);
@@ -467,38 +418,6 @@ fn overtaken(draft: &Draft<'_>) -> StoreError {
         ErrorKind::Conflict,
         format!("somebody else changed {} first: read it again", draft.key),
     )
-}
-
-fn full(bucket: Bucket) -> StoreError {
-    StoreError::new(
-        ErrorKind::Full,
-        format!(
-            "the bucket of {} is full: revoke and remove still work. Give the buckets more room \
-             (maxBytes)",
-            bucket.suffix()
-        ),
-    )
-}
-
-pub(super) fn unavailable(bucket: Bucket, why: &str) -> StoreError {
-    StoreError::new(
-        ErrorKind::Unavailable,
-        format!("the bucket of {} could not be asked in time: {why}", bucket.suffix()),
-    )
-}
-
-/// The write that counts was made, and what follows it was not: not a failure, and not yet whole.
-pub(super) fn unfinished(cause: StoreError) -> StoreError {
-    StoreError::new(
-        ErrorKind::Unknown,
-        "the change was made, but not all that belongs to it in time: look, and do it again",
-    )
-    .caused_by(cause)
-}
-
-/// A damaged key: it is in the bucket and names nothing.
-pub(super) fn no_name(bucket: Bucket, key: &Key) -> StoreError {
-    corrupt(bucket, key, "its key names nothing")
 }
 
 /// Asks in short attempts until there is an answer.
