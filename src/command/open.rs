@@ -10,8 +10,9 @@ use super::error::{CommandError, CommandResult};
 use crate::jetstream::bucket::Budget;
 use crate::jetstream::connect::{NatsOptions, Role};
 use crate::membership::MembershipStore;
-use crate::membership::error::{ErrorKind, StoreError, StoreResult};
+use crate::membership::error::StoreResult;
 use crate::membership::kv::{self, KvStore, Prefix, Size};
+use crate::membership::refusal;
 use crate::membership::sqlite::{self, SqliteStore};
 use crate::membership::store::Deadline;
 
@@ -99,9 +100,7 @@ pub(super) async fn make(
     budget: Budget,
 ) -> StoreResult<kv::Created> {
     let mut id = [0; 16];
-    getrandom::fill(&mut id).map_err(|error| {
-        StoreError::new(ErrorKind::Unavailable, "the system has no random bytes").caused_by(error)
-    })?;
+    getrandom::fill(&mut id).map_err(refusal::no_random_bytes)?;
     kv::init(options, prefix, size, &HEXLOWER.encode(&id), budget).await
 }
 

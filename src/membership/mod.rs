@@ -13,6 +13,7 @@
 //! Nothing here knows Kubernetes or HTTP.
 
 pub mod authorize;
+mod cursor;
 pub mod error;
 pub mod ids;
 pub mod kv;

@@ -128,6 +128,30 @@ pub fn foreign_cursor() -> StoreError {
     )
 }
 
+/// An imported record is of a room that is not there.
+#[must_use]
+pub fn room_comes_first(room: &RoomId) -> StoreError {
+    StoreError::new(
+        ErrorKind::Invalid,
+        format!("a record names room {room}, which is not there: rooms must come first"),
+    )
+}
+
+/// An imported key is for somebody who never was in the room.
+#[must_use]
+pub fn never_a_member(room: &RoomId, endpoint: &Endpoint) -> StoreError {
+    StoreError::new(
+        ErrorKind::Invalid,
+        format!("a key is for {endpoint}, who never was a member of room {room}"),
+    )
+}
+
+/// No new id can be made.
+#[must_use]
+pub fn no_random_bytes(error: getrandom::Error) -> StoreError {
+    StoreError::new(ErrorKind::Unavailable, "the system has no random bytes").caused_by(error)
+}
+
 /// A value that no store can keep.
 #[must_use]
 pub fn invalid(why: &InvalidValue) -> StoreError {

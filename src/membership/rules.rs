@@ -2,8 +2,8 @@
 //! reads or writes. A store that asks these in the same order refuses the same things.
 
 use super::error::{ErrorKind, StoreError, StoreResult};
-use super::ids::{Attempt, Endpoint, Epoch};
-use super::records::{MemberRole, Origin, Room};
+use super::ids::{Attempt, Endpoint, Epoch, Incarnation};
+use super::records::{CommittedEpoch, MemberRole, Origin, RecentEpochs, Room};
 use super::refusal;
 use super::snapshot::{MemberRecord, RoomKeyRecord, RoomRecord};
 use super::store::{EpochKey, ImportMode};
@@ -120,6 +120,39 @@ pub fn equals_room(room: &Room, record: &RoomRecord) -> bool {
             epoch: room.epochs.current().epoch,
             created_at: room.created_at,
         }
+}
+
+/// A room as an import makes it, in a new life.
+#[must_use]
+pub fn imported_room(
+    record: &RoomRecord,
+    incarnation: Incarnation,
+    attempt: Attempt,
+    roster_revision: u64,
+) -> Room {
+    Room {
+        id: record.room.clone(),
+        incarnation,
+        subject: record.subject.clone(),
+        owner: record.owner.clone(),
+        encrypted: record.encrypted,
+        epochs: RecentEpochs::ending_at(CommittedEpoch { epoch: record.epoch, attempt }),
+        roster_revision,
+        created_at: record.created_at,
+    }
+}
+
+/// A room that an import writes over. What hangs on it is kept: its life, and its keys unless the
+/// epoch changes; then those to come lie under this attempt.
+#[must_use]
+pub fn overwritten_room(there: Room, record: &RoomRecord, attempt: Attempt) -> Room {
+    let epochs = if there.epochs.current().epoch == record.epoch {
+        there.epochs
+    } else {
+        RecentEpochs::ending_at(CommittedEpoch { epoch: record.epoch, attempt })
+    };
+    let (subject, created_at) = (record.subject.clone(), record.created_at);
+    Room { epochs, subject, created_at, ..there }
 }
 
 /// Whether an imported member can be in the room it names.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use super::ids::{Endpoint, Epoch, Handle, RoomId, RoomSubject, UserKey};
-use super::records::{MemberRole, SealedKey, UnixMillis, UserRole, UserStatus};
+use super::records::{MemberRole, Room, SealedKey, UnixMillis, User, UserRole, UserStatus};
 
 /// What a store keeps apart and an export takes in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -54,6 +54,26 @@ impl Record {
             Self::Member(_) => Table::Members,
             Self::RoomKey(_) => Table::RoomKeys,
         }
+    }
+}
+
+impl From<User> for Record {
+    fn from(user: User) -> Self {
+        let User { key, handle, role, status } = user;
+        Self::User(UserRecord { key, handle, role, status })
+    }
+}
+
+impl From<Room> for Record {
+    fn from(room: Room) -> Self {
+        Self::Room(RoomRecord {
+            epoch: room.epochs.current().epoch,
+            room: room.id,
+            subject: room.subject,
+            owner: room.owner,
+            encrypted: room.encrypted,
+            created_at: room.created_at,
+        })
     }
 }
 

@@ -6,7 +6,6 @@
 //! trickles in is refused.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
@@ -153,7 +152,7 @@ fn check_signature(parts: &Parts, authorities: &[String]) -> Answer<Claim> {
     } else {
         READ_WINDOW_SECONDS
     };
-    claim.check_time(now().0 / 1000, window)?;
+    claim.check_time(UnixMillis::now().0 / 1000, window)?;
     claim.verify(&Target {
         method: parts.method.as_str(),
         authority: &authority,
@@ -204,13 +203,6 @@ fn is_json(parts: &Parts) -> bool {
     let kind = only_value(&parts.headers, &CONTENT_TYPE).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("application/json") && !parts.headers.contains_key(CONTENT_ENCODING)
-}
-
-/// Now, by the clock on the wall.
-#[must_use]
-pub fn now() -> UnixMillis {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A request whose caller may do what it asks for.

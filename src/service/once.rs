@@ -5,10 +5,11 @@ use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::admission::{Admitted, now};
+use super::admission::Admitted;
 use super::change::Change;
 use super::problem::{Answer, Problem, ProblemType};
 use super::reply::{REPLAYED, Reply};
+use crate::membership::records::UnixMillis;
 use crate::membership::requests::{Begun, NewRequest, Outcome};
 
 /// How a request ended, as the log keeps it.
@@ -63,7 +64,8 @@ impl Admitted<'_> {
     async fn begin(&self, change: &Change) -> Answer<Begun> {
         let (key, fingerprint) = self.request();
         let (growth, target) = (change.growth(), change.target());
-        let new = NewRequest { key: key.clone(), fingerprint, growth, target, now: now() };
+        let new =
+            NewRequest { key: key.clone(), fingerprint, growth, target, now: UnixMillis::now() };
         match self.log().begin_request(new, self.deadline()).await {
             Ok(begun) => Ok(begun),
             Err(error) => {

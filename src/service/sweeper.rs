@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::admission::now;
 use super::signature::{CHANGE_WINDOW_SECONDS, CLOCK_SKEW_SECONDS};
 use crate::membership::records::UnixMillis;
 use crate::membership::requests::RequestLog;
@@ -33,7 +32,7 @@ pub async fn sweep(store: Arc<dyn MembershipStore>, log: Arc<dyn RequestLog>) {
     pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for round in (0..ROUNDS_PER_SWEEP).cycle() {
         pause.tick().await;
-        let before = UnixMillis(now().0.saturating_sub(KEPT_MILLIS));
+        let before = UnixMillis(UnixMillis::now().0.saturating_sub(KEPT_MILLIS));
         match log.forget_requests(before, Deadline::after(PATIENCE)).await {
             Ok(requests) => tracing::debug!(requests, "old requests were forgotten"),
             Err(error) => tracing::warn!(%error, "old requests could not be forgotten"),

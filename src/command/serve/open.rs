@@ -20,7 +20,6 @@ use crate::membership::sqlite::{Settings, SqliteStore};
 use crate::membership::store::Deadline;
 use crate::migration::marker::{Marker, Phase};
 use crate::runtime::shutdown::Stop;
-use crate::service::admission;
 
 /// How long to wait before what was not there is looked for again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -104,7 +103,7 @@ async fn ready(nats: &NatsChoice, options: &NatsOptions) -> StoreResult<KvStore>
     let store = KvStore::open(options, prefix, settings).await?;
     let deadline = Deadline::after(LOOK);
     let Versioned { record, revision } = store.control(deadline).await?;
-    if let Some(control) = claimed(record, admission::now())? {
+    if let Some(control) = claimed(record, UnixMillis::now())? {
         store.set_control(&control, revision, deadline).await?;
     }
     Ok(store)

@@ -82,7 +82,7 @@ async fn user(
 ) -> StoreResult<(Option<Versioned<User>>, Stand)> {
     let place = Key::user(key);
     let slot: Slot<UserValue> = store.streams.get(Bucket::Users, &place, deadline).await?;
-    let (stand, revision) = (stand(store, Bucket::Users, &place, slot.at), Revision(slot.at));
+    let (stand, revision) = (store.stand(Bucket::Users, &place, slot.at), Revision(slot.at));
     let user = slot.value.map(|value| Versioned { record: value.user(*key), revision });
     Ok((user, stand))
 }
@@ -100,7 +100,7 @@ async fn place(
         members::slot(&store.streams, room, &endpoint, deadline),
     )
     .await?;
-    let stand = stand(store, Bucket::Members, &key, member.at);
+    let stand = store.stand(Bucket::Members, &key, member.at);
     let member = room.as_ref().and_then(|room| membership(&room.record, member, endpoint));
     Ok((Place { room, member }, stand))
 }
@@ -112,18 +112,4 @@ fn membership(
 ) -> Option<Versioned<Member>> {
     let revision = Revision(slot.at);
     slot.value.map(|value| Versioned { record: value.member(room, endpoint), revision })
-}
-
-fn stand(store: &KvStore, bucket: Bucket, key: &Key, at: u64) -> Stand {
-    Stand { bucket, subject: store.streams.subject(bucket, key), at }
-}
-
-/// Whether a user's record, as it was read, stood.
-pub(super) async fn user_stood(
-    store: &KvStore,
-    key: &UserKey,
-    at: u64,
-    deadline: Deadline,
-) -> StoreResult<bool> {
-    store.fences.stood(&stand(store, Bucket::Users, &Key::user(key), at), deadline).await
 }

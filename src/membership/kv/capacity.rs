@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::bucket::Bucket;
 use crate::jetstream::api::StreamInfo;
-use crate::membership::error::{ErrorKind, StoreError, StoreResult};
+use crate::membership::error::StoreResult;
 
 /// How old a look at a bucket may be.
 const FRESH: Duration = Duration::from_millis(250);
@@ -26,7 +26,7 @@ pub(super) struct Capacity {
 struct Seen {
     when: Instant,
     bytes: u64,
-    max: u64,
+    limit: u64,
 }
 
 impl Capacity {
@@ -45,34 +45,32 @@ impl Capacity {
     pub(super) async fn is_full(
         &self,
         bucket: Bucket,
-        look: impl Future<Output = StoreResult<Option<StreamInfo>>>,
+        look: impl Future<Output = StoreResult<StreamInfo>>,
     ) -> StoreResult<bool> {
         let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&bucket).copied();
         let seen = match known.filter(|seen| seen.when.elapsed() < FRESH) {
             Some(seen) => seen,
             None => {
-                let seen = seen(bucket, look.await?)?;
+                let info = look.await?;
+                let (bytes, limit) = (info.state.bytes, growth_limit(&info));
+                let seen = Seen { when: Instant::now(), bytes, limit };
                 let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 all.insert(bucket, seen);
                 seen
             }
         };
-        Ok(is_full(seen.bytes, seen.max))
+        Ok(seen.bytes >= seen.limit)
     }
 }
 
-fn seen(bucket: Bucket, info: Option<StreamInfo>) -> StoreResult<Seen> {
-    let info = info.ok_or_else(|| {
-        let bucket = bucket.suffix();
-        StoreError::new(ErrorKind::Unavailable, format!("the bucket of {bucket} is gone"))
-    })?;
+/// How many bytes a bucket takes before it refuses what grows.
+pub(super) fn growth_limit(info: &StreamInfo) -> u64 {
     // Without a limit the server says -1: then only the server's own room ends.
-    let max = info.config["max_bytes"].as_u64().unwrap_or(u64::MAX);
-    Ok(Seen { when: Instant::now(), bytes: info.state.bytes, max })
+    four_fifths(info.config["max_bytes"].as_u64().unwrap_or(u64::MAX))
 }
 
-const fn is_full(bytes: u64, max: u64) -> bool {
-    bytes >= max - max / 5
+const fn four_fifths(max: u64) -> u64 {
+    max / 5 * 4
 }
 
 #[cfg(test)]
@@ -88,7 +86,7 @@ mod tests {
             (100, 100, true),
             (u64::MAX / 2, u64::MAX, false),
         ] {
-            assert_eq!(is_full(bytes, max), full, "{bytes} of {max}");
+            assert_eq!(bytes >= four_fifths(max), full, "{bytes} of {max}");
         }
     }
 }

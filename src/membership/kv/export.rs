@@ -9,13 +9,11 @@ use super::refusal::no_name;
 use super::store::KvStore;
 use super::streams::Streams;
 use super::value::{KeyValue, MemberValue, Slot, read};
-use super::{BYTES_PER_PAGE, keys, members, rooms, users};
+use super::{keys, members, rooms, users};
 use crate::membership::error::StoreResult;
 use crate::membership::ids::{Attempt, Endpoint, Epoch, RoomId};
-use crate::membership::records::{Member, Room, User};
-use crate::membership::snapshot::{
-    MemberRecord, Record, RoomKeyRecord, RoomRecord, Table, UserRecord,
-};
+use crate::membership::records::{Member, Room};
+use crate::membership::snapshot::{MemberRecord, Record, RoomKeyRecord, Table};
 use crate::membership::store::{Deadline, Page, PageRequest};
 
 pub(super) async fn page(
@@ -27,18 +25,13 @@ pub(super) async fn page(
     match table {
         Table::Users => {
             let page = users::page(store, List::ExportedUsers, request, deadline).await?;
-            let items = page.items.into_iter().map(user_record).collect();
+            let items = page.items.into_iter().map(Record::from).collect();
             Ok(Page { items, next: page.next })
         }
         Table::Rooms => all_rooms(&store.streams, request, deadline).await,
         Table::Members => all_members(&store.streams, request, deadline).await,
         Table::RoomKeys => all_keys(&store.streams, request, deadline).await,
     }
-}
-
-fn user_record(user: User) -> Record {
-    let User { key, handle, role, status } = user;
-    Record::User(UserRecord { key, handle, role, status })
 }
 
 async fn all_rooms(
@@ -49,19 +42,8 @@ async fn all_rooms(
     let list = List::ExportedRooms;
     let from = cursor::start(&list, request)?;
     let (rooms, next) = rooms::page(streams, from, request.limit.get(), deadline).await?;
-    let items = rooms.into_iter().map(|(room, _)| room_record(room.record)).collect();
+    let items = rooms.into_iter().map(|(room, _)| room.record.into()).collect();
     cursor::page(list, items, next)
-}
-
-fn room_record(room: Room) -> Record {
-    Record::Room(RoomRecord {
-        epoch: room.epochs.current().epoch,
-        room: room.id,
-        subject: room.subject,
-        owner: room.owner,
-        encrypted: room.encrypted,
-        created_at: room.created_at,
-    })
 }
 
 async fn all_members(
@@ -71,8 +53,8 @@ async fn all_members(
 ) -> StoreResult<Page<Record>> {
     let (list, bucket) = (List::ExportedMembers, Bucket::Members);
     let from = cursor::start(&list, request)?;
-    let (filter, limits) = (Key::all(bucket), (request.limit.get(), BYTES_PER_PAGE));
-    let stretch = streams.walk(bucket, &filter, from, limits, deadline).await?;
+    let (filter, limit) = (Key::all(bucket), request.limit.get());
+    let stretch = streams.walk(bucket, &filter, from, limit, deadline).await?;
     let mut rooms = Rooms::new(streams, deadline);
     let mut items = Vec::new();
     for (key, message) in stretch.messages {
@@ -98,8 +80,8 @@ async fn all_keys(
 ) -> StoreResult<Page<Record>> {
     let (list, bucket) = (List::ExportedKeys, Bucket::RoomKeys);
     let from = cursor::start(&list, request)?;
-    let (filter, limits) = (Key::all(bucket), (request.limit.get(), BYTES_PER_PAGE));
-    let stretch = streams.walk(bucket, &filter, from, limits, deadline).await?;
+    let (filter, limit) = (Key::all(bucket), request.limit.get());
+    let stretch = streams.walk(bucket, &filter, from, limit, deadline).await?;
     let mut rooms = Rooms::new(streams, deadline);
     let mut items = Vec::new();
     for (key, message) in stretch.messages {

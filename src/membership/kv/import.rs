@@ -12,8 +12,9 @@ use super::value::{JoinedValue, KeyValue, MemberValue, RoomValue, UserValue};
 use super::{keys, members, rooms, users};
 use crate::jetstream::batch::BATCH_MAX;
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
-use crate::membership::ids::{Endpoint, RoomId};
-use crate::membership::records::{CommittedEpoch, MemberRole, Origin, RecentEpochs, Room, User};
+use crate::membership::ids::RoomId;
+use crate::membership::records::{CommittedEpoch, MemberRole, Origin, Room, User};
+use crate::membership::refusal;
 use crate::membership::rules::{self, Verdict};
 use crate::membership::snapshot::{
     MemberRecord, Record, RoomKeyRecord, RoomRecord, Table, UserRecord,
@@ -216,7 +217,7 @@ impl Importing<'_> {
                 members::put_owner(self.streams, &there, BY, self.deadline).await?;
                 return Ok(verdict);
             }
-            let room = overwritten(there, record)?;
+            let room = rules::overwritten_room(there, record, rooms::random_attempt()?);
             match rooms::put(self.streams, room, (BY, at), self.deadline).await {
                 Ok(_) => return Ok(verdict),
                 Err(error) => self.look_again(error)?,
@@ -237,7 +238,7 @@ impl Importing<'_> {
         let (mut index, mut values, mut alone) = (Vec::new(), Vec::new(), Vec::new());
         for record in records {
             let room = known.get(&record.room).await?;
-            let room = room.ok_or_else(|| not_there(&record.room))?;
+            let room = room.ok_or_else(|| refusal::room_comes_first(&record.room))?;
             rules::check_imported_member(room, record)?;
             if record.role == MemberRole::Owner {
                 alone.push(record);
@@ -305,7 +306,7 @@ impl Importing<'_> {
         record: &MemberRecord,
     ) -> StoreResult<Verdict> {
         let room = known.get(&record.room).await?;
-        let room = room.ok_or_else(|| not_there(&record.room))?.clone();
+        let room = room.ok_or_else(|| refusal::room_comes_first(&record.room))?.clone();
         let value = member_value(&room, record);
         let MemberRecord { endpoint, .. } = record;
         loop {
@@ -362,11 +363,11 @@ impl Importing<'_> {
         record: &RoomKeyRecord,
     ) -> StoreResult<Option<CommittedEpoch>> {
         let room = known.get(&record.room).await?;
-        let room = room.ok_or_else(|| not_there(&record.room))?;
+        let room = room.ok_or_else(|| refusal::room_comes_first(&record.room))?;
         let attempt = rules::place_of_imported_key(room, record)?;
         let epoch = record.epoch;
         match known.membership(&record.room, &record.endpoint).await? {
-            Membership::Never => Err(never_a_member(&record.room, &record.endpoint)),
+            Membership::Never => Err(refusal::never_a_member(&record.room, &record.endpoint)),
             Membership::Out => Ok(None),
             Membership::In => Ok(attempt.map(|attempt| CommittedEpoch { epoch, attempt })),
         }
@@ -416,40 +417,6 @@ const fn writes(verdict: Verdict) -> bool {
 }
 
 fn new_room(record: &RoomRecord) -> StoreResult<Room> {
-    let attempt = rooms::random_attempt()?;
-    Ok(Room {
-        id: record.room.clone(),
-        incarnation: rooms::random_incarnation()?,
-        subject: record.subject.clone(),
-        owner: record.owner.clone(),
-        encrypted: record.encrypted,
-        epochs: RecentEpochs::ending_at(CommittedEpoch { epoch: record.epoch, attempt }),
-        roster_revision: 0,
-        created_at: record.created_at,
-    })
-}
-
-/// Keeps what hangs on the room: its life, and its keys unless the epoch changes.
-fn overwritten(there: Room, record: &RoomRecord) -> StoreResult<Room> {
-    let epochs = if there.epochs.current().epoch == record.epoch {
-        there.epochs
-    } else {
-        new_room(record)?.epochs
-    };
-    let (subject, created_at) = (record.subject.clone(), record.created_at);
-    Ok(Room { epochs, subject, created_at, ..there })
-}
-
-fn not_there(id: &RoomId) -> StoreError {
-    StoreError::new(
-        ErrorKind::Invalid,
-        format!("a record names room {id}, which is not there: rooms must come first"),
-    )
-}
-
-fn never_a_member(room: &RoomId, endpoint: &Endpoint) -> StoreError {
-    StoreError::new(
-        ErrorKind::Invalid,
-        format!("a key is for {endpoint}, who never was a member of room {room}"),
-    )
+    let (life, attempt) = (rooms::random_incarnation()?, rooms::random_attempt()?);
+    Ok(rules::imported_room(record, life, attempt, 0))
 }

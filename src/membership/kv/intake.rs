@@ -2,6 +2,7 @@
 //! that nobody wrote meanwhile, and taking back what an import wrote.
 
 use super::bucket::Bucket;
+use super::capacity::growth_limit;
 use super::codec::Key;
 use super::store::KvStore;
 use super::streams::Streams;
@@ -30,8 +31,7 @@ impl KvStore {
     /// `Unavailable`.
     pub async fn holds_records(&self, deadline: Deadline) -> StoreResult<bool> {
         for bucket in RECORDS {
-            let one = (1, usize::MAX);
-            let stretch = self.streams.walk(bucket, &Key::all(bucket), 1, one, deadline).await?;
+            let stretch = self.streams.walk(bucket, &Key::all(bucket), 1, 1, deadline).await?;
             if !stretch.messages.is_empty() {
                 return Ok(true);
             }
@@ -45,9 +45,7 @@ impl KvStore {
     /// `Unavailable`.
     pub async fn growth_limit(&self, bucket: Bucket, deadline: Deadline) -> StoreResult<u64> {
         let info = self.streams.info(bucket, deadline).await?;
-        // Without a limit the server says -1.
-        let max = info.config["max_bytes"].as_u64().unwrap_or(u64::MAX);
-        Ok(max / 5 * 4)
+        Ok(growth_limit(&info))
     }
 
     /// Marks this moment in every bucket. What was acknowledged before it stands before its marks.

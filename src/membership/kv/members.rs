@@ -1,7 +1,6 @@
 //! The members of rooms, and the index by which an endpoint finds its rooms. The index is derived: it
 //! is written first and taken back last, and what it says is checked against the members.
 
-use super::BYTES_PER_PAGE;
 use super::bucket::Bucket;
 use super::codec::Key;
 use super::cursor::{self, List};
@@ -13,7 +12,7 @@ use super::{keys, rooms};
 use crate::membership::error::{ErrorKind, StoreResult};
 use crate::membership::ids::{Endpoint, RoomId};
 use crate::membership::records::{Member, MemberRole, Origin, Room};
-use crate::membership::store::{Deadline, MemberAdded, NewMember, Page, PageRequest};
+use crate::membership::store::{Deadline, MemberAdded, NewMember, Page, PageLimit, PageRequest};
 use crate::membership::{refusal, rules};
 
 /// What is at a member's key.
@@ -76,9 +75,9 @@ pub(super) async fn list(
         let slot = slot(&store.streams, &room.id, &room.owner, deadline).await?;
         items.extend(in_room(&room, &room.owner, slot));
     }
-    let limits = (request.limit.get() - items.len(), BYTES_PER_PAGE);
+    let limit = request.limit.get() - items.len();
     let (bucket, filter) = (Bucket::Members, Key::members_of(&room.id));
-    let stretch = store.streams.walk(bucket, &filter, from.max(1), limits, deadline).await?;
+    let stretch = store.streams.walk(bucket, &filter, from.max(1), limit, deadline).await?;
     for (key, message) in stretch.messages {
         let (_, endpoint) = key.as_member().ok_or_else(|| no_name(bucket, &key))?;
         let slot: Slot<MemberValue> = read(bucket, &key, &message)?;
@@ -122,8 +121,7 @@ async fn roster(streams: &Streams, room: &Room, deadline: Deadline) -> StoreResu
     let mut roster = Roster { others: Vec::new(), newest: 0, seen: 0 };
     let mut from = Some(1);
     while let Some(start) = from {
-        let limits = (1000, BYTES_PER_PAGE);
-        let stretch = streams.walk(bucket, &filter, start, limits, deadline).await?;
+        let stretch = streams.walk(bucket, &filter, start, PageLimit::MAX.get(), deadline).await?;
         from = stretch.next;
         for (key, message) in stretch.messages {
             let (_, endpoint) = key.as_member().ok_or_else(|| no_name(bucket, &key))?;
@@ -196,6 +194,8 @@ pub(super) async fn add(
     Ok(MemberAdded { member: value.member(&room, new.endpoint), room: counted })
 }
 
+/// "There is no such member" is proven like a denial: a leader that is none any more does not know
+/// who came since, and whoever hears it believes that nobody is left to send away.
 pub(super) async fn remove(
     store: &KvStore,
     room: &RoomId,
@@ -203,22 +203,24 @@ pub(super) async fn remove(
     deadline: Deadline,
 ) -> StoreResult<()> {
     let streams = &store.streams;
-    let room = rooms::get(streams, room, deadline).await?.record;
+    let room = rooms::get_proven(store, room, deadline).await?.record;
     match rules::role_of(&room, endpoint) {
         MemberRole::Owner => return Err(refusal::owner_stays(&room.id)),
         MemberRole::Member => {}
     }
     let entry = Key::joined(endpoint, &room.id);
     let indexed: Slot<JoinedValue> = streams.get(Bucket::RoomsByMember, &entry, deadline).await?;
-    let by = Origin::Service;
+    let (by, key) = (Origin::Service, Key::member(&room.id, endpoint));
     let roster = loop {
         let there = slot(streams, &room.id, endpoint, deadline).await?;
         let at = there.at;
         if in_room(&room, endpoint, there).is_none() {
+            if !store.stood(Bucket::Members, &key, at, deadline).await? {
+                continue;
+            }
             count_again(streams, &room, at, deadline).await?;
             return Err(refusal::no_member(&room.id, endpoint));
         }
-        let key = Key::member(&room.id, endpoint);
         match streams.delete(Bucket::Members, &key, (by, at), deadline).await {
             Ok(roster) => break roster,
             // Another try of the same mutation may have been it.

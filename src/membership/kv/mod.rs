@@ -45,10 +45,6 @@ pub use self::{
     streams::Wire,
 };
 
-/// How many bytes a page takes, give or take one record: a page of the largest keys must not be a
-/// burden where a page of users is none.
-const BYTES_PER_PAGE: usize = 1 << 20;
-
 /// Proves that a quorum acknowledged every record of a decision as unchanged. Only this module
 /// makes one.
 #[derive(Debug)]

@@ -56,6 +56,12 @@ pub(super) fn full(bucket: Bucket) -> StoreError {
     )
 }
 
+/// The bucket was there when the store was opened.
+pub(super) fn gone(bucket: Bucket) -> StoreError {
+    let bucket = bucket.suffix();
+    StoreError::new(ErrorKind::Unavailable, format!("the bucket of {bucket} is gone"))
+}
+
 /// Nothing is known, and nothing was written.
 pub(super) fn unavailable(bucket: Bucket, why: &str) -> StoreError {
     StoreError::new(

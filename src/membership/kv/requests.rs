@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
-use super::BYTES_PER_PAGE;
 use super::bucket::Bucket;
 use super::codec::Key;
 use super::store::KvStore;
@@ -91,8 +90,7 @@ impl RequestLog for KvStore {
         let (bucket, filter) = (Bucket::Requests, Key::all(Bucket::Requests));
         let (mut from, mut forgotten) = (Some(1), 0);
         while let Some(start) = from {
-            let limits = (AT_ONCE, BYTES_PER_PAGE);
-            let stretch = self.streams.walk(bucket, &filter, start, limits, deadline).await?;
+            let stretch = self.streams.walk(bucket, &filter, start, AT_ONCE, deadline).await?;
             from = stretch.next;
             for (key, message) in stretch.messages {
                 let slot: Slot<RequestValue> = read(bucket, &key, &message)?;

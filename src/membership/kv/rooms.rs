@@ -10,9 +10,9 @@ use super::refusal::{no_name, unfinished};
 use super::store::KvStore;
 use super::streams::{Streams, Stretch};
 use super::value::{JoinedValue, MemberValue, RoomValue, Slot, read};
-use super::{BYTES_PER_PAGE, keys, members};
+use super::{keys, members};
 use crate::jetstream::message::StoredMessage;
-use crate::membership::error::{ErrorKind, StoreError, StoreResult};
+use crate::membership::error::{ErrorKind, StoreResult};
 use crate::membership::ids::{Attempt, Endpoint, Epoch, Incarnation, RoomId};
 use crate::membership::records::{
     CommittedEpoch, MemberRole, Origin, RecentEpochs, Revision, Room, Versioned,
@@ -45,6 +45,23 @@ pub(super) async fn get(
     deadline: Deadline,
 ) -> StoreResult<Versioned<Room>> {
     find(streams, id, deadline).await?.ok_or_else(|| refusal::no_room(id))
+}
+
+/// As [`get`], but nobody's mere word that there is no such room is believed.
+pub(super) async fn get_proven(
+    store: &KvStore,
+    id: &RoomId,
+    deadline: Deadline,
+) -> StoreResult<Versioned<Room>> {
+    loop {
+        let Slot { at, value, .. } = slot(&store.streams, id, deadline).await?;
+        if let Some(value) = value {
+            return Ok(Versioned { record: value.room(id.clone()), revision: Revision(at) });
+        }
+        if store.stood(Bucket::Rooms, &Key::room(id), at, deadline).await? {
+            return Err(refusal::no_room(id));
+        }
+    }
 }
 
 /// Writes a room over a revision.
@@ -128,10 +145,10 @@ pub(super) async fn of_endpoint(
 ) -> StoreResult<Page<JoinedRoom>> {
     let list = List::RoomsOf(endpoint.to_string());
     let from = cursor::start(&list, request)?;
-    let (bucket, limits) = (Bucket::RoomsByMember, (request.limit.get(), BYTES_PER_PAGE));
+    let (bucket, limit) = (Bucket::RoomsByMember, request.limit.get());
     let filter = Key::joined_by(endpoint);
     let Stretch { messages, next } =
-        store.streams.walk(bucket, &filter, from, limits, deadline).await?;
+        store.streams.walk(bucket, &filter, from, limit, deadline).await?;
     let mut entries = Vec::with_capacity(messages.len());
     for (key, message) in messages {
         let (_, room) = key.as_joined().ok_or_else(|| no_name(bucket, &key))?;
@@ -176,8 +193,8 @@ pub(super) async fn page(
     limit: usize,
     deadline: Deadline,
 ) -> StoreResult<(Vec<(Versioned<Room>, Origin)>, Option<u64>)> {
-    let (filter, limits) = (Key::all(Bucket::Rooms), (limit, BYTES_PER_PAGE));
-    let stretch = streams.walk(Bucket::Rooms, &filter, from, limits, deadline).await?;
+    let filter = Key::all(Bucket::Rooms);
+    let stretch = streams.walk(Bucket::Rooms, &filter, from, limit, deadline).await?;
     let mut rooms = Vec::with_capacity(stretch.messages.len());
     for (key, message) in stretch.messages {
         rooms.extend(room(&key, &message)?);
@@ -193,13 +210,9 @@ fn room(key: &Key, message: &StoredMessage) -> StoreResult<Option<(Versioned<Roo
 }
 
 pub(super) fn random_attempt() -> StoreResult<Attempt> {
-    Attempt::random().map_err(no_random)
+    Attempt::random().map_err(refusal::no_random_bytes)
 }
 
 pub(super) fn random_incarnation() -> StoreResult<Incarnation> {
-    Incarnation::random().map_err(no_random)
-}
-
-fn no_random(error: getrandom::Error) -> StoreError {
-    StoreError::new(ErrorKind::Unavailable, "the system has no random bytes").caused_by(error)
+    Incarnation::random().map_err(refusal::no_random_bytes)
 }

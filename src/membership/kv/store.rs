@@ -6,10 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::timeout_at;
 
-use super::bucket::Prefix;
+use super::bucket::{Bucket, Prefix};
+use super::codec::Key;
 use super::control::{self, Control};
 use super::cursor::List;
-use super::fence::Fences;
+use super::fence::{Fences, Stand};
 use super::streams::{Streams, Wire};
 use super::{authorize, export, import, keys, members, open, rekey, rooms, sweep, users};
 use crate::jetstream::bucket::Budget;
@@ -86,6 +87,22 @@ impl KvStore {
         let streams = Arc::new(streams);
         let fences = Fences::new(Arc::clone(&streams));
         Ok(Self { streams, fences, patience: settings.patience })
+    }
+
+    /// A record as it was read.
+    pub(super) fn stand(&self, bucket: Bucket, key: &Key, at: u64) -> Stand {
+        Stand { bucket, subject: self.streams.subject(bucket, key), at }
+    }
+
+    /// Whether a record, as it was read, stood at some moment after this call.
+    pub(super) async fn stood(
+        &self,
+        bucket: Bucket,
+        key: &Key,
+        at: u64,
+        deadline: Deadline,
+    ) -> StoreResult<bool> {
+        self.fences.stood(&self.stand(bucket, key, at), deadline).await
     }
 
     /// What the store says of itself.

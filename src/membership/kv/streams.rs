@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::bucket::{Bucket, Prefix};
 use super::capacity::Capacity;
 use super::codec::Key;
-use super::refusal::{Refusal, full, judge, unavailable};
+use super::refusal::{Refusal, full, gone, judge, unavailable};
 use super::value::{MUTATION_HEADER, ORIGIN_HEADER, REPLACED_HEADER, Slot, Written, read, write};
 use super::waiting::Waiting;
 use crate::jetstream::api::{self, CallError, Condition, StreamInfo, Wanted};
@@ -31,12 +31,17 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 /// How long to wait before asking again.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
+/// How many bytes a stretch takes, give or take one record: a page of the largest keys must not be a
+/// burden where a page of users is none.
+const BYTES_PER_PAGE: usize = 1 << 20;
+
 /// A way to the servers for single requests and for batches.
 pub trait Wire: Transport + OrderedTransport {}
 
 impl<T: Transport + OrderedTransport> Wire for T {}
 
 /// What a store stands on.
+#[derive(Clone)]
 pub(super) struct Streams {
     prefix: Prefix,
     /// For what may be asked again without harm.
@@ -73,14 +78,7 @@ impl Streams {
 
     /// The same streams, all writes to which are one mutation's.
     pub(super) fn under(&self, mutation: MutationId) -> Self {
-        Self {
-            prefix: self.prefix.clone(),
-            reads: Arc::clone(&self.reads),
-            writes: Arc::clone(&self.writes),
-            capacity: Arc::clone(&self.capacity),
-            waiting: Arc::clone(&self.waiting),
-            mutation: Some(mutation),
-        }
+        Self { mutation: Some(mutation), ..self.clone() }
     }
 
     /// Whether all writes are one mutation's, which must happen once only.
@@ -128,19 +126,19 @@ impl Streams {
         }
     }
 
-    /// The messages from a sequence on whose keys match a filter: at most `limit`, and not many more
-    /// bytes than `bytes`.
+    /// The messages from a sequence on whose keys match a filter: at most `limit`, and about
+    /// [`BYTES_PER_PAGE`].
     pub(super) async fn walk(
         &self,
         bucket: Bucket,
         filter: &Key,
         from: u64,
-        (limit, bytes): (usize, usize),
+        limit: usize,
         deadline: Deadline,
     ) -> StoreResult<Stretch> {
         let mut stretch = Stretch { messages: Vec::new(), next: Some(from) };
         let mut size = 0;
-        while stretch.messages.len() < limit && size < bytes {
+        while stretch.messages.len() < limit && size < BYTES_PER_PAGE {
             let Some(from) = stretch.next else {
                 break;
             };
@@ -379,7 +377,7 @@ impl Streams {
         let found = patiently(bucket, deadline, async |within| {
             api::stream_info(&*self.reads, &stream, within).await
         });
-        found.await?.ok_or_else(|| unavailable(bucket, "it is gone"))
+        found.await?.ok_or_else(|| gone(bucket))
     }
 
     /// Makes sure that buckets have room for a growing operation.
@@ -392,11 +390,7 @@ impl Streams {
         deadline: Deadline,
     ) -> StoreResult<()> {
         for &bucket in buckets {
-            let stream = self.stream(bucket);
-            let look = patiently(bucket, deadline, async |within| {
-                api::stream_info(&*self.reads, &stream, within).await
-            });
-            if self.capacity.is_full(bucket, look).await? {
+            if self.capacity.is_full(bucket, self.info(bucket, deadline)).await? {
                 return Err(full(bucket));
             }
         }

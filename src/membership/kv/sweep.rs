@@ -14,7 +14,7 @@ use super::refusal::no_name;
 use super::store::KvStore;
 use super::streams::{Streams, Stretch};
 use super::value::{JoinedValue, MemberValue, Slot, read};
-use super::{BYTES_PER_PAGE, members, rooms};
+use super::{members, rooms};
 use crate::jetstream::message::StoredMessage;
 use crate::membership::error::{ErrorKind, StoreResult};
 use crate::membership::ids::{Attempt, Endpoint, Epoch};
@@ -52,8 +52,8 @@ impl Sweeping<'_> {
     }
 
     async fn stretch(&self, bucket: Bucket, from: u64) -> StoreResult<Stretch> {
-        let (filter, limits) = (Key::all(bucket), (AT_ONCE, BYTES_PER_PAGE));
-        self.streams.walk(bucket, &filter, from, limits, self.deadline).await
+        let filter = Key::all(bucket);
+        self.streams.walk(bucket, &filter, from, AT_ONCE, self.deadline).await
     }
 
     /// Each room's owner is in it and finds it.

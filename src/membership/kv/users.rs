@@ -8,7 +8,6 @@ use super::refusal::{no_name, unfinished};
 use super::store::KvStore;
 use super::streams::Stretch;
 use super::value::{Slot, UserValue, read};
-use super::{BYTES_PER_PAGE, authorize};
 use crate::jetstream::message::StoredMessage;
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
 use crate::membership::ids::UserKey;
@@ -63,15 +62,22 @@ pub(super) async fn add(
         .map_err(|error| error.on_conflict(|| refusal::user_exists(&key)))
 }
 
-/// Once this is acknowledged, no fence on the user's active record is any more.
+/// Once this is acknowledged, no fence on the user's active record is any more. "There is no such
+/// user" is proven like a denial: a leader that is none any more does not know who came since.
 pub(super) async fn revoke(
     store: &KvStore,
     key: &UserKey,
     deadline: Deadline,
 ) -> StoreResult<Versioned<User>> {
     loop {
-        let found = get(store, key, deadline).await?;
-        let Versioned { record, revision } = found;
+        let Slot { at, value, .. } = slot(store, key, deadline).await?;
+        let Some(value) = value else {
+            if store.stood(Bucket::Users, &Key::user(key), at, deadline).await? {
+                return Err(refusal::no_user(key));
+            }
+            continue;
+        };
+        let (record, revision) = (value.user(*key), Revision(at));
         if record.status == UserStatus::Revoked {
             return Ok(Versioned { record, revision });
         }
@@ -91,9 +97,9 @@ pub(super) async fn page(
     deadline: Deadline,
 ) -> StoreResult<Page<User>> {
     let from = cursor::start(&list, request)?;
-    let limits = (request.limit.get(), BYTES_PER_PAGE);
+    let limit = request.limit.get();
     let filter = Key::all(Bucket::Users);
-    let stretch = store.streams.walk(Bucket::Users, &filter, from, limits, deadline).await?;
+    let stretch = store.streams.walk(Bucket::Users, &filter, from, limit, deadline).await?;
     let Stretch { messages, next } = stretch;
     let mut items = Vec::with_capacity(messages.len());
     for (key, message) in messages {
@@ -141,7 +147,7 @@ async fn admins(store: &KvStore, deadline: Deadline) -> StoreResult<Admins> {
         };
         if let Some(User { role: UserRole::Admin, status, key, .. }) = user {
             let stands = status == UserStatus::Active
-                && authorize::user_stood(store, &key, message.sequence, deadline).await?;
+                && store.stood(Bucket::Users, &Key::user(&key), message.sequence, deadline).await?;
             if stands {
                 return Ok(Admins::Active);
             }

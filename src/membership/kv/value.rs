@@ -16,7 +16,7 @@ use crate::membership::ids::{
 use crate::membership::records::{
     Member, Origin, RecentEpochs, Room, SealedKey, UnixMillis, User, UserRole, UserStatus,
 };
-use crate::membership::rules;
+use crate::membership::{refusal, rules};
 
 /// The schema of the envelope and of everything in it.
 pub(super) const SCHEMA: u32 = 1;
@@ -104,10 +104,7 @@ pub(super) struct Written {
 impl Written {
     /// A new mutation over a revision.
     pub(super) fn new(origin: Origin, replaced: u64) -> StoreResult<Self> {
-        let mutation = MutationId::random().map_err(|error| {
-            StoreError::new(ErrorKind::Unavailable, "the system has no random bytes")
-                .caused_by(error)
-        })?;
+        let mutation = MutationId::random().map_err(refusal::no_random_bytes)?;
         Ok(Self { mutation, origin, replaced })
     }
 }

@@ -1,49 +1,20 @@
-//! Where a list goes on: the last key of the page before, under the name of its list.
+//! Where a list goes on: the last key of the page before.
 
-use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
+use crate::membership::cursor;
+pub(super) use crate::membership::cursor::List;
 use crate::membership::error::StoreResult;
-use crate::membership::refusal::foreign_cursor;
 use crate::membership::store::{Cursor, Page, PageRequest};
 
-/// Tells our cursors from those of other stores and of a later shape.
 const STORE: &str = "sqlite/1";
-
-/// A list and whose it is, so that a cursor serves in no other one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum List {
-    Users,
-    RoomsOf(String),
-    MembersOf(String),
-    ExportedUsers,
-    ExportedRooms,
-    ExportedMembers,
-    ExportedKeys,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Position<K> {
-    store: String,
-    list: List,
-    after: K,
-}
 
 /// The key to go on after; the least key of all for the first page.
 pub(super) fn start<K>(list: &List, page: &PageRequest) -> StoreResult<K>
 where
     K: Default + for<'de> Deserialize<'de>,
 {
-    let Some(Cursor(text)) = &page.after else {
-        return Ok(K::default());
-    };
-    BASE64URL_NOPAD
-        .decode(text.as_bytes())
-        .ok()
-        .and_then(|json| serde_json::from_slice::<Position<K>>(&json).ok())
-        .filter(|position| position.store == STORE && position.list == *list)
-        .map(|position| position.after)
-        .ok_or_else(foreign_cursor)
+    cursor::start(STORE, list, page)
 }
 
 /// A page of items, and the cursor after it when it was cut off at `limit` items.
@@ -63,9 +34,7 @@ pub(super) fn page<T, K: Serialize>(
 }
 
 fn encode<K: Serialize>(list: List, after: K) -> StoreResult<Cursor> {
-    let position = Position { store: STORE.to_owned(), list, after };
-    let json = serde_json::to_vec(&position).map_err(|_| foreign_cursor())?;
-    Ok(Cursor(BASE64URL_NOPAD.encode(&json)))
+    cursor::encode(STORE, list, after)
 }
 
 #[cfg(test)]

@@ -7,10 +7,8 @@ use super::row::{epoch, moment, parsed, sealed};
 use super::{rooms, users};
 use crate::membership::error::StoreResult;
 use crate::membership::ids::{Endpoint, Epoch, RoomId};
-use crate::membership::records::{MemberRole, Room, SEALED_KEY_MAX_BYTES, User};
-use crate::membership::snapshot::{
-    MemberRecord, Record, RoomKeyRecord, RoomRecord, Table, UserRecord,
-};
+use crate::membership::records::{MemberRole, SEALED_KEY_MAX_BYTES};
+use crate::membership::snapshot::{MemberRecord, Record, RoomKeyRecord, Table};
 use crate::membership::store::{Page, PageRequest};
 
 /// How many bytes of sealed keys a page takes at most, give or take one key: a page of the largest
@@ -23,8 +21,8 @@ pub(super) fn page(
     request: &PageRequest,
 ) -> StoreResult<Page<Record>> {
     match table {
-        Table::Users => Ok(records(users::page(txn, List::ExportedUsers, request)?, user_record)),
-        Table::Rooms => Ok(records(rooms::page(txn, List::ExportedRooms, request)?, room_record)),
+        Table::Users => Ok(records(users::page(txn, List::ExportedUsers, request)?, Record::from)),
+        Table::Rooms => Ok(records(rooms::page(txn, List::ExportedRooms, request)?, Record::from)),
         Table::Members => Ok(records(members(txn, request)?, Record::Member)),
         Table::RoomKeys => Ok(records(room_keys(txn, request)?, Record::RoomKey)),
     }
@@ -32,22 +30,6 @@ pub(super) fn page(
 
 fn records<T>(page: Page<T>, record: impl Fn(T) -> Record) -> Page<Record> {
     Page { items: page.items.into_iter().map(record).collect(), next: page.next }
-}
-
-fn user_record(user: User) -> Record {
-    let User { key, handle, role, status } = user;
-    Record::User(UserRecord { key, handle, role, status })
-}
-
-fn room_record(room: Room) -> Record {
-    Record::Room(RoomRecord {
-        epoch: room.epochs.current().epoch,
-        room: room.id,
-        subject: room.subject,
-        owner: room.owner,
-        encrypted: room.encrypted,
-        created_at: room.created_at,
-    })
 }
 
 fn members(txn: &Connection, request: &PageRequest) -> StoreResult<Page<MemberRecord>> {

@@ -3,9 +3,10 @@
 use super::members::Written;
 use super::writing::Writing;
 use super::{keys, members, rooms, users};
-use crate::membership::error::{ErrorKind, StoreError, StoreResult};
-use crate::membership::ids::{Endpoint, RoomId};
-use crate::membership::records::{CommittedEpoch, Origin, RecentEpochs, Room, User, Versioned};
+use crate::membership::error::StoreResult;
+use crate::membership::ids::RoomId;
+use crate::membership::records::{CommittedEpoch, Origin, Room, User, Versioned};
+use crate::membership::refusal;
 use crate::membership::rules::{self, Found, Verdict};
 use crate::membership::snapshot::{MemberRecord, Record, RoomKeyRecord, RoomRecord, UserRecord};
 use crate::membership::store::{ImportCounts, ImportMode};
@@ -65,28 +66,12 @@ fn room(w: &Writing<'_>, record: &RoomRecord, mode: ImportMode) -> StoreResult<V
 }
 
 fn new_room(record: &RoomRecord) -> StoreResult<Room> {
-    let attempt = rooms::random_attempt()?;
-    Ok(Room {
-        id: record.room.clone(),
-        incarnation: rooms::random_incarnation()?,
-        subject: record.subject.clone(),
-        owner: record.owner.clone(),
-        encrypted: record.encrypted,
-        epochs: RecentEpochs::ending_at(CommittedEpoch { epoch: record.epoch, attempt }),
-        roster_revision: 1,
-        created_at: record.created_at,
-    })
+    let (life, attempt) = (rooms::random_incarnation()?, rooms::random_attempt()?);
+    Ok(rules::imported_room(record, life, attempt, rooms::FIRST_ROSTER))
 }
 
-/// Keeps what hangs on the room: its life, and its keys unless the epoch changes.
 fn overwrite_room(w: &Writing<'_>, there: Room, record: &RoomRecord) -> StoreResult<()> {
-    let epochs = if there.epochs.current().epoch == record.epoch {
-        there.epochs
-    } else {
-        new_room(record)?.epochs
-    };
-    let room =
-        Room { epochs, subject: record.subject.clone(), created_at: record.created_at, ..there };
+    let room = rules::overwritten_room(there, record, rooms::random_attempt()?);
     let room = rooms::put(w, room, w.origin)?;
     rooms::put_epochs(w, &room.record)
 }
@@ -120,7 +105,7 @@ fn room_key(w: &Writing<'_>, record: &RoomKeyRecord, mode: ImportMode) -> StoreR
     let (room, _) = room_named(w, &record.room)?;
     let place = rules::place_of_imported_key(&room, record)?;
     let member = members::find_written(w.txn, &record.room, &record.endpoint)?
-        .ok_or_else(|| never_a_member(&room.id, &record.endpoint))?;
+        .ok_or_else(|| refusal::never_a_member(&room.id, &record.endpoint))?;
     let Some(attempt) = place.filter(|_| !member.removed) else {
         return Ok(Verdict::KeepNewer);
     };
@@ -142,18 +127,6 @@ fn room_key(w: &Writing<'_>, record: &RoomKeyRecord, mode: ImportMode) -> StoreR
 
 fn room_named(w: &Writing<'_>, id: &RoomId) -> StoreResult<(Room, Origin)> {
     let found = rooms::find_written(w.txn, id)?;
-    let (room, origin) = found.ok_or_else(|| {
-        StoreError::new(
-            ErrorKind::Invalid,
-            format!("a record names room {id}, which is not there: rooms must come first"),
-        )
-    })?;
+    let (room, origin) = found.ok_or_else(|| refusal::room_comes_first(id))?;
     Ok((room.record, origin))
-}
-
-fn never_a_member(room: &RoomId, endpoint: &Endpoint) -> StoreError {
-    StoreError::new(
-        ErrorKind::Invalid,
-        format!("a key is for {endpoint}, who never was a member of room {room}"),
-    )
 }

@@ -6,14 +6,14 @@ use super::cursor::{self, List};
 use super::row::{epoch, moment, parsed, revision, unreadable};
 use super::writing::{Writing, moment_number};
 use super::{keys, members};
-use crate::membership::error::{ErrorKind, StoreError, StoreResult};
+use crate::membership::error::StoreResult;
 use crate::membership::ids::{Attempt, Endpoint, Epoch, Incarnation, RoomId};
 use crate::membership::records::{CommittedEpoch, Origin, RecentEpochs, Room, Versioned};
 use crate::membership::store::{JoinedRoom, NewRoom, Page, PageRequest};
 use crate::membership::{refusal, rules};
 
 /// The first state of every roster: its owner alone.
-const FIRST_ROSTER: u64 = 1;
+pub(super) const FIRST_ROSTER: u64 = 1;
 
 pub(super) fn find(txn: &Connection, id: &RoomId) -> StoreResult<Option<Versioned<Room>>> {
     Ok(find_written(txn, id)?.map(|(room, _)| room))
@@ -153,15 +153,11 @@ pub(super) fn page(txn: &Connection, list: List, request: &PageRequest) -> Store
 }
 
 pub(super) fn random_attempt() -> StoreResult<Attempt> {
-    Attempt::random().map_err(no_random)
+    Attempt::random().map_err(refusal::no_random_bytes)
 }
 
 pub(super) fn random_incarnation() -> StoreResult<Incarnation> {
-    Incarnation::random().map_err(no_random)
-}
-
-fn no_random(error: getrandom::Error) -> StoreError {
-    StoreError::new(ErrorKind::Unavailable, "the system has no random bytes").caused_by(error)
+    Incarnation::random().map_err(refusal::no_random_bytes)
 }
 
 fn room(txn: &Connection, row: &Row<'_>) -> rusqlite::Result<Room> {

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, TransactionBehavior};
@@ -119,11 +118,6 @@ where
     }
 }
 
-fn now() -> UnixMillis {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
-}
-
 #[async_trait]
 impl MembershipStore for SqliteStore {
     async fn create_room(&self, new: NewRoom, deadline: Deadline) -> StoreResult<Versioned<Room>> {
@@ -213,7 +207,7 @@ impl MembershipStore for SqliteStore {
 
     async fn begin_rekey(&self, room: &RoomId, deadline: Deadline) -> StoreResult<Rekey> {
         let room = room.clone();
-        self.write(deadline, move |w| rekey::begin(w, &room, now())).await
+        self.write(deadline, move |w| rekey::begin(w, &room, UnixMillis::now())).await
     }
 
     async fn put_rekey_keys(
@@ -291,7 +285,7 @@ impl MembershipStore for SqliteStore {
     }
 
     async fn sweep(&self, deadline: Deadline) -> StoreResult<SweepCounts> {
-        self.write(deadline, |w| sweep::forget_dead_rekeys(w, now())).await?;
+        self.write(deadline, |w| sweep::forget_dead_rekeys(w, UnixMillis::now())).await?;
         let mut total = SweepCounts::default();
         let mut after: Option<RoomId> = None;
         loop {
@@ -319,7 +313,7 @@ impl RequestLog for SqliteStore {
         deadline: Deadline,
     ) -> StoreResult<()> {
         let key = key.clone();
-        self.write(deadline, move |w| requests::end(w, &key, &outcome, now())).await
+        self.write(deadline, move |w| requests::end(w, &key, &outcome, UnixMillis::now())).await
     }
 
     async fn forget_requests(&self, before: UnixMillis, deadline: Deadline) -> StoreResult<u64> {

@@ -7,6 +7,7 @@ use super::fence;
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
 use crate::membership::ids::MutationId;
 use crate::membership::records::{Origin, Revision, UnixMillis};
+use crate::membership::refusal;
 use crate::membership::store::Deadline;
 
 /// One mutation at work. Its records carry its revision, its id and where it came from.
@@ -24,9 +25,7 @@ pub(super) fn write<T>(
     deadline: Deadline,
     work: impl FnOnce(&Writing<'_>) -> StoreResult<T>,
 ) -> StoreResult<T> {
-    let mutation = MutationId::random().map_err(|error| {
-        StoreError::new(ErrorKind::Unavailable, "the system has no random bytes").caused_by(error)
-    })?;
+    let mutation = MutationId::random().map_err(refusal::no_random_bytes)?;
     let txn = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     fence::check(&txn)?;
     let before: i64 = txn.query_row("SELECT revision FROM control", [], |row| row.get(0))?;

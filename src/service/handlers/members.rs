@@ -7,8 +7,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::{OfMember, OfRoom};
 use crate::membership::ids::Endpoint;
+use crate::membership::records::UnixMillis;
 use crate::membership::store;
-use crate::service::admission::{Service, Signed, now};
+use crate::service::admission::{Service, Signed};
 use crate::service::change::Change;
 use crate::service::extract::{Asked, Ids, Nothing, Paging};
 use crate::service::policy::Deed;
@@ -35,7 +36,7 @@ pub async fn add(
     let NewMember { endpoint, key } = admitted.json()?;
     let added_by = Endpoint::from(admitted.caller());
     let key = key.map(store::EpochKey::from);
-    let new = store::NewMember { room, endpoint, added_by, key, now: now() };
+    let new = store::NewMember { room, endpoint, added_by, key, now: UnixMillis::now() };
     admitted.change(Change::AddMember(new)).await
 }
 

@@ -8,8 +8,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::OfRoom;
 use crate::membership::ids::Endpoint;
+use crate::membership::records::UnixMillis;
 use crate::membership::store;
-use crate::service::admission::{Service, Signed, now};
+use crate::service::admission::{Service, Signed};
 use crate::service::change::{self, Change};
 use crate::service::extract::{Asked, Ids, Nothing, Paging};
 use crate::service::policy::Deed;
@@ -33,7 +34,7 @@ pub async fn create(
     let NewRoom { room, subject, owner_key } = admitted.json()?;
     let owner = Endpoint::from(admitted.caller());
     let owner_key = owner_key.map(|key| key.0);
-    let new = store::NewRoom { room, subject, owner, owner_key, now: now() };
+    let new = store::NewRoom { room, subject, owner, owner_key, now: UnixMillis::now() };
     admitted.change(Change::CreateRoom(new)).await
 }
 

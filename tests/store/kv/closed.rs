@@ -13,9 +13,9 @@ use membership_operator::membership::kv::KvStore;
 use membership_operator::membership::records::UserRole;
 use membership_operator::membership::store::{Deadline, NewMember};
 use membership_operator::membership::{Decision, DenyReason, ErrorKind, MembershipStore};
-use testbed::nats::Role as User;
+use testbed::nats::{LinkState, Role as User};
 
-use super::servers::{Home, ONE, own};
+use super::servers::{HEALING, Home, ONE, own};
 use super::wires::{Answers, CountsFences, Wire};
 use crate::contract::{denial, refusal};
 use crate::words::{guest, new_user, plain_room, room, soon, user};
@@ -117,6 +117,38 @@ async fn servers_without_a_quorum_admit_nobody() {
     home.nats.start(1).unwrap();
     home.nats.start(2).unwrap();
     admits_again(&store).await;
+}
+
+/// A leader that others have replaced, and that does not know it yet, knows nobody who came since.
+/// Who is told "there is no such user" sends nobody away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_of_the_past_cannot_say_that_there_is_nobody_to_send_away() {
+    let home = own(3).await;
+    home.init().await;
+    furnished(&*home.open().await).await;
+    let (past, other) = (0, 1);
+    for bucket in ["users", "members", "rooms"] {
+        home.lead(bucket, past).await;
+    }
+    let (deaf, well) = (home.open_at(past).await, home.open_at(other).await);
+    home.nats.freeze(past).unwrap();
+    let slowly = || Deadline::after(HEALING);
+    well.add_user(new_user(3, UserRole::User), slowly()).await.unwrap();
+    let endpoint = Endpoint::from(&user(3));
+    let member = NewMember { endpoint: endpoint.clone(), ..guest("lobby", "x") };
+    well.add_member(member, slowly()).await.unwrap();
+    home.nats.part(past, LinkState::Held);
+    home.nats.thaw(past).unwrap();
+    let mut errors = Vec::new();
+    for _ in 0..4 {
+        let soon = || Deadline::after(BRIEF);
+        errors.push(refusal(deaf.revoke_user(&user(3), soon()).await));
+        errors.push(refusal(deaf.remove_member(&room("lobby"), &endpoint, soon()).await));
+    }
+    assert_eq!(errors, [ErrorKind::Unavailable; 8]);
+    home.nats.part(past, LinkState::Open);
+    deaf.remove_member(&room("lobby"), &endpoint, slowly()).await.unwrap();
+    deaf.revoke_user(&user(3), slowly()).await.unwrap();
 }
 
 async fn furnished_behind(nature: Answers) -> (Home, Arc<Wire<Answers>>, Arc<KvStore>) {

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use membership_operator::jetstream::bucket::Budget;
@@ -16,6 +17,9 @@ use tokio::task::spawn_blocking;
 
 /// How many prefixes the users of one set of servers may touch.
 const PREFIXES: usize = 120;
+
+/// How long servers may take to agree on something.
+pub const HEALING: Duration = Duration::from_secs(60);
 
 /// Room enough for every test that does not want to fill it.
 pub const ROOMY: u64 = 64 << 20;
@@ -91,6 +95,10 @@ pub struct Home {
 impl Home {
     /// What a role's own user connects with.
     pub fn options(&self, role: Role) -> NatsOptions {
+        self.options_at(&self.nats.urls().join(","), role)
+    }
+
+    fn options_at(&self, urls: &str, role: Role) -> NatsOptions {
         let user = match role {
             Role::System => User::System,
             Role::Operator => User::Operator,
@@ -98,7 +106,18 @@ impl Home {
             Role::Migration => User::Migration,
         };
         let seed = self.nats.folder().join(format!("{}.nk", user.name()));
-        NatsOptions::new(&self.nats.urls().join(","), role).unwrap().nkey(Some(&seed))
+        NatsOptions::new(urls, role).unwrap().nkey(Some(&seed))
+    }
+
+    /// Lets a server lead a bucket's stream.
+    pub async fn lead(&self, bucket: &str, server: usize) {
+        let stream = format!("KV_{}_{bucket}", self.prefix);
+        let end = Instant::now() + HEALING;
+        while self.nats.stream_leader(&stream, HEALING).await.unwrap() != server {
+            assert!(Instant::now() < end, "the server never leads {stream}");
+            // Refused while an election goes on.
+            let _ = self.nats.step_down_stream(&stream, Some(server)).await;
+        }
     }
 
     /// A connection of a role's own user.
@@ -120,7 +139,15 @@ impl Home {
 
     /// Opens the store, as the service does.
     pub async fn open(&self) -> Arc<KvStore> {
-        let service = self.options(Role::Membershipd);
+        self.open_with(self.options(Role::Membershipd)).await
+    }
+
+    /// Opens the store through one server alone.
+    pub async fn open_at(&self, server: usize) -> Arc<KvStore> {
+        self.open_with(self.options_at(&self.nats.url(server), Role::Membershipd)).await
+    }
+
+    async fn open_with(&self, service: NatsOptions) -> Arc<KvStore> {
         let opened = KvStore::open(&service, self.prefix.clone(), Settings::default()).await;
         Arc::new(opened.unwrap())
     }
