@@ -8,7 +8,9 @@
 )]
 
 mod batches;
+mod catalogue;
 mod command;
+mod environment;
 mod fence;
 mod fuzz;
 mod killed;

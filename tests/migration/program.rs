@@ -83,6 +83,17 @@ pub fn program(bus: &Bus, prefix: &str) -> Command {
     command
 }
 
+/// Where no servers are.
+pub const NOWHERE: &str = "nats://127.0.0.1:1";
+
+/// The program with servers that nobody has.
+pub fn without_servers<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_membershipd"));
+    command.env_clear().env("MEMBERSHIPD_NATS_URL", NOWHERE).stdin(Stdio::null());
+    command.args(args);
+    command
+}
+
 pub fn run<S: AsRef<OsStr>>(bus: &Bus, prefix: &str, args: impl IntoIterator<Item = S>) -> Ran {
     program(bus, prefix).args(args).output().unwrap().into()
 }

@@ -23,7 +23,7 @@ use crate::moving::options_for;
 use crate::program::{Bus, migrate, run as run_program};
 use crate::sources::{LEGACY_TABLES, Source, soon, user};
 
-async fn opened(bus: &Bus) -> KvStore {
+pub async fn opened(bus: &Bus) -> KvStore {
     let options = NatsOptions::new(&bus.url(), Role::Migration).unwrap().nkey(Some(&bus.key));
     KvStore::open(&options, "UNIBUS".parse().unwrap(), Settings::default()).await.unwrap()
 }
