@@ -111,7 +111,20 @@ fn judge(histories: &Histories) {
         assert_eq!(admitted_after_revocation(history), Vec::<&Event<Op>>::new(), "user {n}");
         assert!(
             is_linearizable(history),
-            "no order explains what was seen of user {n}: {history:#?}"
+            "no order explains what was seen of user {n}:\n{}",
+            told(history)
         );
     }
+}
+
+/// A line an event, in the order in which they were asked.
+fn told(history: &[Event<Op>]) -> String {
+    let mut history: Vec<&Event<Op>> = history.iter().collect();
+    history.sort_by_key(|event| event.invoked);
+    let line = |event: &&Event<Op>| {
+        let Event { invoked, returned, op } = event;
+        let returned = returned.map_or("never".to_owned(), |at| at.to_string());
+        format!("{invoked} to {returned}: {op:?}")
+    };
+    history.iter().map(line).collect::<Vec<_>>().join("\n")
 }
