@@ -13,6 +13,19 @@ const ASK: Duration = Duration::from_secs(2);
 /// How long to wait before a question is asked again.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// A leader hears from its followers once a second.
+const JUST_NOW_NS: u64 = 2_000_000_000;
+
+/// Whether a majority of a stream's peers follows whoever gave this information.
+fn is_followed(info: &Value) -> bool {
+    let replicas = info["cluster"]["replicas"].as_array().map_or(&[][..], Vec::as_slice);
+    let follows = |replica: &&Value| {
+        replica["current"] == true
+            && replica["active"].as_u64().is_some_and(|active| active < JUST_NOW_NS)
+    };
+    2 * (replicas.iter().filter(follows).count() + 1) > replicas.len() + 1
+}
+
 impl Nats {
     /// Waits until every running server says that it is healthy and, in a cluster, all name the
     /// same meta leader. Gives that leader; a server alone is its own.
@@ -54,7 +67,8 @@ impl Nats {
         .await
     }
 
-    /// The leader of a stream.
+    /// The leader of a stream: one that a majority has followed just now. Who was one before a pause
+    /// says that it is one for a while.
     ///
     /// # Errors
     /// [`NatsError::TimedOut`] when there is none.
@@ -63,7 +77,8 @@ impl Nats {
         self.until(&format!("a leader of {stream}"), within, async || {
             let info = self.ask_any(Role::Operator, &subject, &json!({})).await?;
             match info["cluster"]["leader"].as_str() {
-                Some(name) => self.index_of(name),
+                Some(name) if is_followed(&info) => self.index_of(name),
+                Some(_) => Err(refused(&subject, "a leader without followers".to_owned())),
                 None if self.size() == 1 => Ok(0),
                 None => Err(refused(&subject, info.to_string())),
             }
