@@ -30,6 +30,7 @@ pub fn requeue_after(plan: &Plan, waited: Duration) -> Duration {
         | Wait::BucketLeaders { .. }
         | Wait::BucketsRaised { .. }
         | Wait::BucketsEqual { .. }
+        | Wait::Migration(_)
         | Wait::Restarts { .. } => Duration::from_secs(1),
     };
     (waited / 10).clamp(shortest, LONGEST_WAIT)
@@ -50,6 +51,8 @@ pub fn probe_pace(plan: &Plan, waited: Duration) -> Duration {
         | Wait::BucketsRaised { .. }
         | Wait::BucketsEqual { .. }
         | Wait::Restarts { .. } => quick(Duration::from_secs(1)),
+        // Its end is read from the control record.
+        Wait::Migration(_) => Duration::from_secs(1),
         Wait::Nothing
         | Wait::Children
         | Wait::Suspended
