@@ -1,7 +1,7 @@
 //! Does the steps of a plan, one function a step. Each is done as it is written in
 //! [`Step`](crate::cluster::plan::Step); nothing is decided here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -175,6 +175,7 @@ impl Hands<'_> {
             losses_accepted: self.names(losses_accepted.iter().copied()),
             first_admin: None,
             served_since: None,
+            born: BTreeMap::new(),
             migration: None,
         };
         self.write_control(&record, None).await
@@ -197,6 +198,7 @@ impl Hands<'_> {
         let Some(mut stored) = self.read_control().await? else { return Ok(Then::LookAgain) };
         let name = bucket.name(&self.cluster.prefix);
         stored.record.buckets.retain(|made| *made != name);
+        stored.record.born.remove(&name);
         stored.record.losses_accepted.push(name);
         self.write_control(&stored.record, Some(stored.revision)).await
     }

@@ -208,6 +208,7 @@ mod tests {
             losses_accepted: vec!["U_users".to_owned()],
             first_admin: None,
             served_since: None,
+            born: Default::default(),
             migration: None,
         };
         let read = in_cluster_words(&prefix, &record);
