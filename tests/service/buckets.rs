@@ -22,16 +22,16 @@ use crate::program::{ADMIN, Host, Kept};
 const STORES: usize = 64;
 
 /// Enough for any test.
-const SIZE: Size = Size { max_bytes: 4 << 20, replicas: 1 };
+const MAX_BYTES: u64 = 4 << 20;
 
 static NATS: OnceLock<Arc<Nats>> = OnceLock::new();
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
-fn started() -> Arc<Nats> {
-    let start = || {
+fn started(servers: usize) -> Arc<Nats> {
+    let start = move || {
         let prefixes: Vec<String> = (0..STORES).map(|n| format!("S{n}")).collect();
         let users = Users::of_prefixes(&prefixes).unwrap();
-        let servers = Servers::single().users(users).max_file_store(1 << 40);
+        let servers = Servers::cluster_of(servers).users(users).max_file_store(1 << 40);
         Runtime::new().unwrap().block_on(Nats::started(servers)).unwrap()
     };
     Arc::new(thread::spawn(start).join().unwrap())
@@ -39,20 +39,23 @@ fn started() -> Arc<Nats> {
 
 /// The buckets of one store.
 pub struct Buckets {
-    nats: Arc<Nats>,
+    pub nats: Arc<Nats>,
     prefix: Prefix,
+    /// Where a service finds the servers.
+    urls: Vec<String>,
 }
 
 impl Buckets {
     /// A prefix that nothing is made under yet.
     pub fn none_yet() -> Self {
-        Self::on(Arc::clone(NATS.get_or_init(started)))
+        Self::on(Arc::clone(NATS.get_or_init(|| started(1))))
     }
 
     fn on(nats: Arc<Nats>) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         assert!(number < STORES, "more stores than prefixes");
-        Self { nats, prefix: format!("S{number}").parse().unwrap() }
+        let urls = nats.urls();
+        Self { nats, prefix: format!("S{number}").parse().unwrap(), urls }
     }
 
     pub fn made() -> Self {
@@ -61,11 +64,16 @@ impl Buckets {
         buckets
     }
 
-    /// On a server of their own, for a test that harms it.
-    fn alone() -> Self {
-        let buckets = Self::on(started());
+    /// On servers of their own, for a test that harms them.
+    pub fn alone_on(servers: usize) -> Self {
+        let buckets = Self::on(started(servers));
         buckets.make();
         buckets
+    }
+
+    /// The same buckets, found at these addresses.
+    pub fn by_way_of(&self, urls: Vec<String>) -> Self {
+        Self { nats: Arc::clone(&self.nats), prefix: self.prefix.clone(), urls }
     }
 
     fn options(&self, role: Role, user: User) -> NatsOptions {
@@ -75,7 +83,9 @@ impl Buckets {
 
     pub fn make(&self) {
         let operator = self.options(Role::Operator, User::Operator);
-        let made = init(&operator, &self.prefix, SIZE, "test", Budget::default());
+        let replicas = u8::try_from(self.nats.size()).unwrap();
+        let size = Size { max_bytes: MAX_BYTES, replicas };
+        let made = init(&operator, &self.prefix, size, "test", Budget::default());
         assert_eq!(Runtime::new().unwrap().block_on(made).unwrap(), Created::New);
     }
 
@@ -97,7 +107,7 @@ impl Buckets {
         let seed = self.nats.seed_file(User::Membershipd).unwrap();
         vec![
             "--store=jetstream".into(),
-            format!("--nats-url={}", self.nats.urls().join(",")).into(),
+            format!("--nats-url={}", self.urls.join(",")).into(),
             format!("--bucket-prefix={}", self.prefix).into(),
             "--nkey".into(),
             seed.into(),
@@ -150,7 +160,7 @@ fn a_store_that_was_served_from_says_so() {
 
 #[test]
 fn without_its_servers_everybody_is_denied_in_time_and_it_comes_back_by_itself() {
-    let host = Host::in_these(Buckets::alone());
+    let host = Host::in_these(Buckets::alone_on(1));
     let buckets = host.buckets().unwrap();
     buckets.let_first_admin_in(&crate::http::Caller::new(ADMIN).key());
     let server = host.serve(&[]);

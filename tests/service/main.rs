@@ -9,6 +9,7 @@
 
 mod buckets;
 mod document;
+mod faults;
 mod fenced;
 mod hostile;
 mod http;
