@@ -11,6 +11,10 @@ use super::sample::Round;
 /// eight rounds at four a second.
 const WATCHING_GAP: Duration = Duration::from_secs(2);
 
+/// For how long a peer of a settled leader may be behind, as it is for a moment whenever buckets are
+/// made or raised. One that is away ends the streak at once.
+const CATCHING_UP: Duration = Duration::from_secs(2);
+
 /// The same once settled, when a round comes every 5 s: two may be lost.
 const SETTLED_GAP: Duration = Duration::from_secs(16);
 
@@ -83,13 +87,21 @@ pub fn watch(
     settle: Duration,
 ) -> Result<Streak, Unsettled> {
     let leader = agreed_leader(round, servers)?;
+    if let Err(behind) = peers_are_current(round, servers, &leader) {
+        let settled = before.filter(|streak| streak.leader == leader && streak.is_settled(settle));
+        let caught_up = settled.filter(|streak| {
+            round.at.saturating_sub(streak.at) <= CATCHING_UP
+                && nobody_is_away(round, servers, &leader)
+        });
+        return caught_up.cloned().ok_or(behind);
+    }
     let since = before
         .filter(|streak| streak.reaches(&leader, round.at, settle))
         .map_or(round.at, |streak| streak.since);
     Ok(Streak { leader, since, at: round.at })
 }
 
-/// The leader that every server names, with every peer online and current.
+/// The leader that every server names.
 fn agreed_leader(round: &Round, servers: &[String]) -> Result<String, Unsettled> {
     let mut agreed: Option<&str> = None;
     for server in servers {
@@ -107,9 +119,17 @@ fn agreed_leader(round: &Round, servers: &[String]) -> Result<String, Unsettled>
             return Err(Unsettled::Disagreement { one, other });
         }
     }
-    let leader = agreed.ok_or(Unsettled::WrongSize { size: 0 })?;
-    peers_are_current(round, servers, leader)?;
-    Ok(leader.to_owned())
+    agreed.map(str::to_owned).ok_or(Unsettled::WrongSize { size: 0 })
+}
+
+/// Whether the leader knows of every peer, and of none that is away, in a group of the wanted size.
+fn nobody_is_away(round: &Round, servers: &[String], leader: &str) -> bool {
+    let meta = round.servers.get(leader).and_then(|sample| sample.meta.as_ref());
+    meta.is_some_and(|meta| {
+        let there = |server: &str| meta.peers.get(server).is_some_and(|peer| !peer.offline);
+        let mut others = servers.iter().filter(|server| *server != leader);
+        meta.size == servers.len() && others.all(|server| there(server))
+    })
 }
 
 fn peers_are_current(round: &Round, servers: &[String], leader: &str) -> Result<(), Unsettled> {
@@ -205,6 +225,29 @@ mod tests {
         assert_eq!(watched(&rounds).unwrap().since, Duration::ZERO);
         rounds.push(round(40_000, "n1"));
         assert!(!watched(&rounds).unwrap().is_settled(SETTLE), "20 s without a look prove nothing");
+    }
+
+    #[test]
+    fn a_peer_that_is_behind_for_a_moment_does_not_unsettle_a_settled_leader() {
+        let behind = |millis| {
+            let mut round = round(millis, "n1");
+            meta(&mut round, "n1").peers.get_mut("n0").unwrap().current = false;
+            round
+        };
+        let steady: Vec<Round> = (0..=20).map(|n| round(n * 250, "n1")).collect();
+        let then = |more: &[Round]| watched(&[&steady, more].concat());
+        let since_the_first = |streak: Streak| streak.since == Duration::ZERO;
+        let brief = [behind(5_250), behind(6_750), round(7_000, "n1")];
+        assert!(then(&brief).is_some_and(since_the_first));
+        assert!(then(&brief[..1]).unwrap().is_settled(SETTLE));
+        assert_eq!(then(&[behind(5_250), behind(7_250)]), None, "behind for longer");
+        assert_eq!(watched(&[&steady[..10], &[behind(2_500)]].concat()), None, "not settled yet");
+        let mut away = behind(5_250);
+        meta(&mut away, "n1").peers.get_mut("n2").unwrap().offline = true;
+        assert_eq!(then(&[away]), None, "a peer is away");
+        let mut unknown = behind(5_250);
+        meta(&mut unknown, "n1").peers.clear();
+        assert_eq!(then(&[unknown]), None, "nothing is known of the peers");
     }
 
     #[test]

@@ -30,7 +30,6 @@ pub fn requeue_after(plan: &Plan, waited: Duration) -> Duration {
         | Wait::BucketLeaders { .. }
         | Wait::BucketsRaised { .. }
         | Wait::BucketsEqual { .. }
-        | Wait::Migration(_)
         | Wait::Restarts { .. } => Duration::from_secs(1),
     };
     (waited / 10).clamp(shortest, LONGEST_WAIT)
@@ -42,7 +41,9 @@ pub fn requeue_after(plan: &Plan, waited: Duration) -> Duration {
 pub fn probe_pace(plan: &Plan, waited: Duration) -> Duration {
     let quick = |longest| (waited / 100).clamp(Duration::from_millis(250), longest);
     match &plan.wait {
-        Wait::Nats => quick(Duration::from_secs(5)),
+        // Servers that have just started agree on a meta leader before Kubernetes calls the last of
+        // them ready: who watches from then on has less of the settle time to wait afterwards.
+        Wait::Nats | Wait::Servers { .. } => quick(Duration::from_secs(5)),
         Wait::Restarts { missing, .. } if !missing.is_empty() => Duration::from_secs(5),
         // Rounds further apart would not count as having watched the leader.
         Wait::MetaLeader
@@ -51,14 +52,11 @@ pub fn probe_pace(plan: &Plan, waited: Duration) -> Duration {
         | Wait::BucketsRaised { .. }
         | Wait::BucketsEqual { .. }
         | Wait::Restarts { .. } => quick(Duration::from_secs(1)),
-        // Its end is read from the control record.
-        Wait::Migration(_) => Duration::from_secs(1),
         Wait::Nothing
         | Wait::Children
         | Wait::Suspended
         | Wait::OldChildrenGone { .. }
         | Wait::OwnChildrenGone { .. }
-        | Wait::Servers { .. }
         | Wait::Reloads { .. }
         | Wait::Person(_) => Duration::from_secs(5),
     }
@@ -137,6 +135,8 @@ mod tests {
             (Wait::MetaLeader, 86_400, 1_000),
             (Wait::Nats, 10, 250),
             (Wait::Nats, 86_400, 5_000),
+            (Wait::Servers { missing: Vec::new() }, 10, 250),
+            (Wait::Servers { missing: Vec::new() }, 86_400, 5_000),
             (restarts(Vec::new()), 10, 250),
             (restarts(vec!["n0".to_owned()]), 10, 5_000),
             (Wait::Nothing, 10, 5_000),
