@@ -13,7 +13,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
 use super::equal::Equality;
-use super::migration;
 use super::names::{Bucket, CLUSTER_LABEL, Role};
 use super::sample::Round;
 use super::settled::{Streak, Unsettled};
@@ -43,8 +42,6 @@ pub struct World {
     pub claims: Vec<Claim>,
     /// Every pod with the name of a server.
     pub pods: Vec<Pod>,
-    /// The source of a migration and its Jobs.
-    pub migration: migration::Seen,
     /// What NATS said; `None` when it did not answer yet, or does not any more.
     pub nats: Option<ProbeSnapshot>,
     /// For how long nobody answered: since the last answer, or since the probe began.
@@ -55,14 +52,18 @@ pub struct World {
 }
 
 impl World {
-    /// The names of the servers that there are to ask: as many as the StatefulSet has, for another
-    /// number in the spec is refused; else as many as the spec wants.
-    #[must_use]
-    pub fn servers(&self, cluster: &ValidatedCluster) -> Vec<String> {
+    /// The ordinals of the servers that there are to ask: as many as the StatefulSet has, for
+    /// another number in the spec is refused; else as many as the spec wants.
+    pub fn ordinals(&self, cluster: &ValidatedCluster) -> std::ops::Range<u8> {
         let made = self.stateful_set.ours().and_then(|set| set.spec.as_ref()?.replicas);
         let made = made.and_then(|made| u8::try_from(made).ok());
-        let count = made.unwrap_or_else(|| cluster.servers.count());
-        (0..count).map(|ordinal| cluster.names.server(ordinal)).collect()
+        0..made.unwrap_or_else(|| cluster.servers.count())
+    }
+
+    /// The names of these servers.
+    #[must_use]
+    pub fn servers(&self, cluster: &ValidatedCluster) -> Vec<String> {
+        self.ordinals(cluster).map(|ordinal| cluster.names.server(ordinal)).collect()
     }
 }
 
@@ -73,8 +74,6 @@ pub struct Resource {
     pub has_finalizer: bool,
     /// The accept-loss annotation.
     pub accept_loss: Option<String>,
-    /// The retry-migration annotation.
-    pub retry_migration: Option<String>,
     /// The status as it was last written. A report, never trusted where the world can be asked.
     pub status: MembershipClusterStatus,
 }
@@ -175,6 +174,8 @@ pub struct Claim {
     pub resource_version: String,
     /// The cluster id in its annotation.
     pub cluster_id: Option<String>,
+    /// Of how many servers its server was one, by its annotation.
+    pub servers: Option<u8>,
     /// Whether its volume may hold data.
     pub mark: ClaimMark,
     /// A volume is bound to it.
@@ -320,8 +321,6 @@ pub struct StreamFacts {
     pub leader: Option<String>,
     /// The messages in it.
     pub messages: u64,
-    /// Settings that differ from ours.
-    pub breaches: Vec<String>,
 }
 
 /// The part of the control record that plans are made from.
@@ -333,8 +332,6 @@ pub struct ControlRecord {
     pub made: BTreeSet<Bucket>,
     /// The buckets whose loss a person accepted once.
     pub losses_accepted: BTreeSet<Bucket>,
-    /// How far a migration into the buckets has come, if one began.
-    pub migration: Option<migration::Mark>,
 }
 
 /// What a server runs with.
@@ -356,6 +353,4 @@ pub struct Given {
     pub fresh_id: String,
     /// The image of servers when the spec sets none and none runs.
     pub default_image: String,
-    /// The image of `membershipd` when the spec sets none.
-    pub default_membershipd_image: String,
 }

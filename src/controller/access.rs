@@ -1,6 +1,7 @@
 //! The way to a cluster's servers: by the pods' own names where the operator runs in the same
 //! Kubernetes, and through the API server from outside of it, for development.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -12,7 +13,6 @@ use tracing::debug;
 
 use super::error::Error;
 use crate::cluster::names::Names;
-use crate::cluster::validate::Servers;
 
 /// The servers' port for clients.
 const PORT: u16 = 4222;
@@ -42,11 +42,11 @@ pub(super) async fn open(
     access: NatsAccess,
     client: &Client,
     names: &Names,
-    servers: Servers,
+    ordinals: Range<u8>,
 ) -> Result<Way, Error> {
     let mut addresses = Vec::new();
     let mut forwards = JoinSet::new();
-    for ordinal in servers.ordinals() {
+    for ordinal in ordinals {
         match access {
             NatsAccess::Pods => {
                 addresses.push(format!("nats://{}:{PORT}", names.server_host(ordinal)));

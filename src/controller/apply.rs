@@ -3,6 +3,7 @@
 
 use std::fmt::Debug;
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -39,17 +40,19 @@ where
     Ok(())
 }
 
-/// Makes an object, unless there is one of its name. Gives whether it was made.
-pub(super) async fn create<T>(api: &Api<T>, object: &T) -> Result<bool, Error>
-where
-    T: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
-{
+/// Makes a Secret, unless there is one. Gives whether it was made.
+pub(super) async fn create_secret(
+    client: &Client,
+    namespace: &str,
+    secret: &Secret,
+) -> Result<bool, Error> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let params =
         PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    let (kind, name) = (T::kind(&()), object.name_any());
-    match bounded(format!("create {kind} {name}"), api.create(&params, object)).await {
+    let name = secret.name_any();
+    match bounded(format!("create Secret {name}"), api.create(&params, secret)).await {
         Ok(_) => {
-            tracing::info!(%kind, %name, "created");
+            tracing::info!(%name, namespace, "created a Secret");
             Ok(true)
         }
         Err(error) if says(&error, kube::core::Status::is_already_exists) => Ok(false),

@@ -14,7 +14,6 @@ mod context;
 mod error;
 mod execute;
 mod figures;
-mod migrate;
 mod observe;
 mod probe;
 pub mod program;

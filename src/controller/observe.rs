@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::ops::Range;
 
 use k8s_openapi::Metadata;
 use k8s_openapi::api::core::v1::{
@@ -17,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::error::{Error, bounded};
 use crate::api::v1alpha1::MembershipCluster;
-use crate::api::{ACCEPT_LOSS, CLUSTER_ID, DATA, FINALIZER, RETRY_MIGRATION};
+use crate::api::{ACCEPT_LOSS, CLUSTER_ID, DATA, FINALIZER, SERVERS};
 use crate::cluster::build::SEED_KEY;
 use crate::cluster::names::{CLUSTER_LABEL, Role};
 use crate::cluster::validate::ValidatedCluster;
@@ -47,21 +48,19 @@ pub(super) async fn observe(
         eyes.child(names.nats()),
         eyes.child(names.nats()),
     )?;
-    let ((secrets, seeds), claims, pods, migration) =
-        tokio::try_join!(eyes.secrets(), eyes.claims(), eyes.pods(), eyes.migration())?;
-    let world = World {
+    let mut world = World {
         resource: about(resource),
-        secrets,
         config_map,
         headless,
         client: service,
         disruption_budget,
         stateful_set,
-        claims,
-        pods,
-        migration,
         ..World::default()
     };
+    let servers = world.ordinals(cluster);
+    let ((secrets, seeds), claims, pods) =
+        tokio::try_join!(eyes.secrets(), eyes.claims(servers.clone()), eyes.pods(servers))?;
+    (world.secrets, world.claims, world.pods) = (secrets, claims, pods);
     Ok(Look { world, seeds })
 }
 
@@ -70,26 +69,25 @@ fn about(resource: &MembershipCluster) -> Resource {
     Resource {
         has_finalizer: resource.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
         accept_loss: resource.annotations().get(ACCEPT_LOSS).cloned(),
-        retry_migration: resource.annotations().get(RETRY_MIGRATION).cloned(),
         status: resource.status.clone().unwrap_or_default(),
     }
 }
 
-pub(super) struct Eyes<'a> {
+struct Eyes<'a> {
     client: &'a Client,
-    pub(super) cluster: &'a ValidatedCluster,
+    cluster: &'a ValidatedCluster,
     namespace: &'a str,
 }
 
 impl Eyes<'_> {
-    pub(super) fn api<T>(&self) -> Api<T>
+    fn api<T>(&self) -> Api<T>
     where
         T: KubeResource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
     {
         Api::namespaced(self.client.clone(), self.namespace)
     }
 
-    pub(super) async fn get<T>(&self, name: &str) -> Result<Option<T>, Error>
+    async fn get<T>(&self, name: &str) -> Result<Option<T>, Error>
     where
         T: KubeResource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
             + Clone
@@ -139,7 +137,7 @@ impl Eyes<'_> {
     }
 
     /// Everything with the cluster's label, and everything with one of these names.
-    pub(super) async fn labelled_or_named<T>(&self, names: Vec<String>) -> Result<Vec<T>, Error>
+    async fn labelled_or_named<T>(&self, names: Vec<String>) -> Result<Vec<T>, Error>
     where
         T: KubeResource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
             + Clone
@@ -158,17 +156,15 @@ impl Eyes<'_> {
         Ok(found)
     }
 
-    async fn claims(&self) -> Result<Vec<Claim>, Error> {
-        let ordinals = self.cluster.servers.ordinals();
-        let names = ordinals.map(|ordinal| self.cluster.names.claim(ordinal)).collect();
+    async fn claims(&self, servers: Range<u8>) -> Result<Vec<Claim>, Error> {
+        let names = servers.map(|ordinal| self.cluster.names.claim(ordinal)).collect();
         let found = self.labelled_or_named::<PersistentVolumeClaim>(names).await?;
         Ok(found.iter().map(see_claim).collect())
     }
 
-    async fn pods(&self) -> Result<Vec<Pod>, Error> {
-        let ordinals = self.cluster.servers.ordinals();
+    async fn pods(&self, servers: Range<u8>) -> Result<Vec<Pod>, Error> {
         let names: Vec<String> =
-            ordinals.map(|ordinal| self.cluster.names.server(ordinal)).collect();
+            servers.map(|ordinal| self.cluster.names.server(ordinal)).collect();
         let found = self.labelled_or_named::<KubePod>(names.clone()).await?;
         let servers = found.iter().filter(|pod| names.contains(&pod.name_any()));
         Ok(servers.map(see_pod).collect())
@@ -199,6 +195,7 @@ fn see_claim(claim: &PersistentVolumeClaim) -> Claim {
         uid: claim.uid().unwrap_or_default(),
         resource_version: claim.resource_version().unwrap_or_default(),
         cluster_id: annotation(CLUSTER_ID).cloned(),
+        servers: annotation(SERVERS).and_then(|servers| servers.parse().ok()),
         mark: ClaimMark::read(annotation(DATA).map(String::as_str)),
         bound: claim.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Bound")),
         deleting: claim.metadata.deletion_timestamp.is_some(),
@@ -228,7 +225,7 @@ fn see_pod(pod: &KubePod) -> Pod {
 }
 
 /// Kubernetes' own word for why a pod does not run. That it is only just starting is no trouble.
-pub(super) fn trouble(pod: &KubePod, conditions: &[PodCondition]) -> Option<String> {
+fn trouble(pod: &KubePod, conditions: &[PodCondition]) -> Option<String> {
     let unschedulable = conditions
         .iter()
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")

@@ -7,6 +7,7 @@ mod ask;
 mod memory;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -93,12 +94,13 @@ impl Probes {
         Self { client, access, wake, running: Mutex::default() }
     }
 
-    /// The probe of a cluster; a new one when there is none or when it knows other keys. None while
-    /// the keys are not there.
+    /// The probe of a cluster's servers; a new one when there is none or when it knows other keys.
+    /// None while the keys are not there.
     pub(super) async fn of(
         &self,
         key: &Key,
         cluster: &ValidatedCluster,
+        ordinals: Range<u8>,
         seeds: &Seeds,
     ) -> Result<Option<Arc<Probe>>, Error> {
         let (Some(system), Some(operator)) = (seeds.get(&Role::System), seeds.get(&Role::Operator))
@@ -109,7 +111,7 @@ impl Probes {
         let subject = Subject {
             uid: cluster.uid.clone(),
             prefix: cluster.prefix.clone(),
-            servers: cluster.servers.ordinals().map(|ordinal| names.server(ordinal)).collect(),
+            servers: ordinals.clone().map(|ordinal| names.server(ordinal)).collect(),
             settle: cluster.settle,
             system_seed: system.clone(),
             operator_seed: operator.clone(),
@@ -117,7 +119,7 @@ impl Probes {
         if let Some(probe) = self.running().get(key).filter(|probe| probe.subject == subject) {
             return Ok(Some(Arc::clone(probe)));
         }
-        let way = access::open(self.access, &self.client, names, cluster.servers).await?;
+        let way = access::open(self.access, &self.client, names, ordinals).await?;
         let links = Arc::new(links(way, &subject)?);
         let probe = Arc::new(Probe::start(key.clone(), subject, links, self.wake.clone()));
         self.running().insert(key.clone(), Arc::clone(&probe));

@@ -65,8 +65,7 @@ impl Target for Buckets {
         let migration = serde_json::to_value(marker).map_err(|error| {
             StoreError::new(ErrorKind::Invalid, "the marker cannot be written").caused_by(error)
         })?;
-        let mut control = Control { migration: Some(migration), ..record };
-        control.note_born(self.store.born());
+        let control = Control { migration: Some(migration), ..record };
         self.store.set_control(&control, revision, deadline).await
     }
 

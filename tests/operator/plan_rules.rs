@@ -133,16 +133,18 @@ fn the_same_size_in_other_words_is_no_change() {
 }
 
 #[test]
-fn retained_claims_of_more_servers_than_wanted_start_nothing() {
-    let plan = planned(&json!({}), |seen| {
-        let uid = seen.cluster.uid.clone();
-        seen.cluster = cluster(&json!({"replicas": 1}));
-        seen.cluster.uid = uid;
-        seen.world.stateful_set = Found::Absent;
-        seen.world.pods.clear();
-    });
-    nothing_is_done(&plan);
-    assert_eq!(plan.wait, Wait::Person(Trouble::ReplicasChanged { from: 3, to: 1 }));
+fn retained_claims_of_another_number_of_servers_start_nothing() {
+    for to in [1, 5] {
+        let plan = planned(&json!({}), |seen| {
+            let uid = seen.cluster.uid.clone();
+            seen.cluster = cluster(&json!({"replicas": to}));
+            seen.cluster.uid = uid;
+            seen.world.stateful_set = Found::Absent;
+            seen.world.pods.clear();
+        });
+        nothing_is_done(&plan);
+        assert_eq!(plan.wait, Wait::Person(Trouble::ReplicasChanged { from: 3, to }));
+    }
 }
 
 #[test]

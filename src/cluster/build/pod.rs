@@ -117,7 +117,7 @@ fn probe(path: &str, period: i32, failures: i32) -> Probe {
     }
 }
 
-pub(super) fn restricted() -> SecurityContext {
+fn restricted() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         capabilities: Some(Capabilities {
@@ -143,6 +143,6 @@ fn port(name: &str, number: i32) -> ContainerPort {
     }
 }
 
-pub(super) fn mount(name: &str, path: &str) -> VolumeMount {
+fn mount(name: &str, path: &str) -> VolumeMount {
     VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
 }

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::nats_config::NatsConfig;
 use super::{Facts, metadata, pod};
-use crate::api::{CLUSTER_ID, CONFIG_DIGEST};
+use crate::api::{CLUSTER_ID, CONFIG_DIGEST, SERVERS};
 use crate::cluster::names::CLAIM_TEMPLATE;
 use crate::cluster::validate::ValidatedCluster;
 
@@ -73,7 +73,13 @@ fn claim(cluster: &ValidatedCluster, facts: &Facts) -> PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some(CLAIM_TEMPLATE.to_owned()),
             labels: Some(cluster.names.labels()),
-            annotations: Some([(CLUSTER_ID.to_owned(), facts.cluster_id.clone())].into()),
+            annotations: Some(
+                [
+                    (CLUSTER_ID.to_owned(), facts.cluster_id.clone()),
+                    (SERVERS.to_owned(), cluster.servers.count().to_string()),
+                ]
+                .into(),
+            ),
             ..ObjectMeta::default()
         },
         spec: Some(PersistentVolumeClaimSpec {

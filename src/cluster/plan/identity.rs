@@ -23,9 +23,6 @@ fn strangers(look: &Look<'_>) -> Vec<(&'static str, String, Option<String>)> {
     for (role, secret) in &world.secrets {
         found.push(("Secret", names.secret(*role), stranger(secret)));
     }
-    for (name, job) in &world.migration.jobs {
-        found.push(("Job", name.clone(), stranger(job)));
-    }
     found
         .into_iter()
         .filter_map(|(kind, name, whose)| whose.map(|owner| (kind, name, owner)))
@@ -116,11 +113,8 @@ pub(super) fn volumes_suffice(look: &Look<'_>) -> Stage {
         return go_on();
     }
     let (claims, servers) = (&look.world.claims, look.cluster.servers);
-    let wanted: Vec<String> =
-        servers.ordinals().map(|ordinal| look.cluster.names.claim(ordinal)).collect();
-    if claims.iter().any(|claim| !wanted.contains(&claim.name)) {
-        let from = i32::try_from(claims.len()).unwrap_or(i32::MAX);
-        let to = i32::from(servers.count());
+    if let Some(from) = other_number(look) {
+        let (from, to) = (i32::from(from), i32::from(servers.count()));
         return wait(Wait::Person(Trouble::ReplicasChanged { from, to }));
     }
     if !data_was_held(look) {
@@ -133,6 +127,18 @@ pub(super) fn volumes_suffice(look: &Look<'_>) -> Stage {
         return wait(Wait::Person(Trouble::QuorumAtRisk { left, quorum }));
     }
     go_on()
+}
+
+/// Of how many servers the retained claims were, when that is not the wanted number.
+fn other_number(look: &Look<'_>) -> Option<u8> {
+    let (claims, wanted) = (&look.world.claims, look.cluster.servers);
+    let said = claims.iter().filter_map(|claim| claim.servers).find(|said| *said != wanted.count());
+    said.or_else(|| {
+        let names: Vec<String> =
+            wanted.ordinals().map(|ordinal| look.cluster.names.claim(ordinal)).collect();
+        let more = claims.iter().any(|claim| !names.contains(&claim.name));
+        more.then(|| u8::try_from(claims.len()).unwrap_or(u8::MAX))
+    })
 }
 
 /// Whether the cluster is known to have held data whose loss nobody accepted.

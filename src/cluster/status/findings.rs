@@ -2,7 +2,6 @@
 
 use k8s_openapi::jiff::SignedDuration;
 
-use super::migration;
 use super::view::View;
 use super::words::{list, servers, trouble_reason, trouble_words, unsettled_words, wait_words};
 use crate::api::conditions::{ConditionType, Finding, Reason, Truth, find};
@@ -11,7 +10,7 @@ use crate::cluster::equal::Equality;
 use crate::cluster::plan::Wait;
 
 /// A status with its why, not yet said of a condition.
-pub(super) type Verdict = (Truth, Reason, String);
+type Verdict = (Truth, Reason, String);
 
 /// Every condition, in the order in which they are written.
 pub(super) fn all(view: &View<'_>) -> Vec<Finding> {
@@ -19,8 +18,7 @@ pub(super) fn all(view: &View<'_>) -> Vec<Finding> {
     let stalled = stalled(view, &servers);
     let reconciling = reconciling(view, &stalled);
     let buckets = buckets_ready(view);
-    let migrated = migration::migrated(view);
-    let ready = ready(view, &stalled, &reconciling, (&buckets, &migrated));
+    let ready = ready(view, &stalled, &reconciling, &buckets);
     let degraded = degraded(view, &ready, &reconciling);
     let headline = headline(view, &ready, &stalled, &reconciling, &degraded);
     let meta = meta_leader_settled(view);
@@ -32,7 +30,6 @@ pub(super) fn all(view: &View<'_>) -> Vec<Finding> {
         (ConditionType::ServersReady, servers),
         (ConditionType::MetaLeaderSettled, meta),
         (ConditionType::BucketsReady, buckets),
-        (ConditionType::Migrated, migrated),
     ]
     .map(|(kind, (truth, reason, message))| Finding::new(kind, truth, reason, message))
     .into()
@@ -59,7 +56,7 @@ fn headline(
 }
 
 /// What a past report said, while NATS has been silent only shortly.
-pub(super) fn past(view: &View<'_>, kind: ConditionType) -> Option<Verdict> {
+fn past(view: &View<'_>, kind: ConditionType) -> Option<Verdict> {
     if !view.keeps_the_past {
         return None;
     }
@@ -112,7 +109,7 @@ fn meta_leader_settled(view: &View<'_>) -> Verdict {
     }
 }
 
-pub(super) fn unreachable(view: &View<'_>) -> Verdict {
+fn unreachable(view: &View<'_>) -> Verdict {
     let words = if view.world.key_refused {
         "NATS refuses the operator's key; servers take up the new one by a restart"
     } else {
@@ -216,7 +213,6 @@ const fn is_work(wait: &Wait) -> bool {
         | Wait::OwnChildrenGone { .. }
         | Wait::BucketsMade { .. }
         | Wait::BucketsRaised { .. }
-        | Wait::Migration(_)
         | Wait::Restarts { .. }
         | Wait::Reloads { .. } => true,
         Wait::Nothing
@@ -230,12 +226,7 @@ const fn is_work(wait: &Wait) -> bool {
     }
 }
 
-fn ready(
-    view: &View<'_>,
-    stalled: &Verdict,
-    reconciling: &Verdict,
-    (buckets, migrated): (&Verdict, &Verdict),
-) -> Verdict {
+fn ready(view: &View<'_>, stalled: &Verdict, reconciling: &Verdict, buckets: &Verdict) -> Verdict {
     if view.cluster.deleting {
         let (reason, words) = wait_words(view.cluster, &view.world.pods, &view.pass.plan.wait);
         return (Truth::False, reason, words);
@@ -253,9 +244,6 @@ fn ready(
         None => return unreachable(view),
         Some(false) => return (Truth::False, Reason::QuorumLost, quorum_words(view)),
         Some(true) => {}
-    }
-    if migration::is_lacking(view, migrated) {
-        return (Truth::False, migrated.1, migrated.2.clone());
     }
     if every_bucket_serves(view) && (buckets.0 == Truth::True || may_lag(view, reconciling)) {
         return (Truth::True, Reason::AsExpected, "serving as wanted".to_owned());

@@ -134,7 +134,6 @@ impl<'a> View<'a> {
             | Wait::BucketsEqual { .. }
             | Wait::Restarts { .. }
             | Wait::Reloads { .. }
-            | Wait::Migration(_)
             | Wait::OwnChildrenGone { .. } => None,
         }
     }

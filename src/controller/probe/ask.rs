@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 
-use super::super::migrate::mark;
 use super::Links;
 use crate::cluster::build::CONFIG_METADATA;
 use crate::cluster::names::Bucket;
@@ -16,7 +15,7 @@ use crate::jetstream::api::{self, StreamInfo};
 use crate::jetstream::bucket::stream_of;
 use crate::jetstream::meta::{self, ServerView, StreamView};
 use crate::membership::error::ErrorKind;
-use crate::membership::kv::{Bucket as KvBucket, Control, Prefix, Size};
+use crate::membership::kv::{Bucket as KvBucket, Control, Prefix};
 use crate::membership::store::Deadline;
 
 /// How long one question may take. A server that is away costs a whole one.
@@ -139,13 +138,11 @@ fn in_cluster_words(prefix: &Prefix, record: &Control) -> Lookup<ControlRecord> 
         names.iter().map(bucket).collect()
     };
     let (made, losses) = (known(&record.buckets), known(&record.losses_accepted));
-    let migration = record.migration.as_ref().map(mark).transpose();
-    match made.and_then(|made| Ok((made, losses?, migration?))) {
-        Ok((made, losses_accepted, migration)) => Lookup::Present(ControlRecord {
+    match made.and_then(|made| Ok((made, losses?))) {
+        Ok((made, losses_accepted)) => Lookup::Present(ControlRecord {
             cluster_id: record.cluster_id.clone(),
             made,
             losses_accepted,
-            migration,
         }),
         Err(why) => Lookup::Unreadable { why },
     }
@@ -154,21 +151,18 @@ fn in_cluster_words(prefix: &Prefix, record: &Control) -> Lookup<ControlRecord> 
 async fn stream(links: &Links, bucket: Bucket) -> Lookup<StreamFacts> {
     let stream = stream_of(&kv_bucket(bucket).name(&links.prefix));
     match api::stream_info(&*links.operator, &stream, QUESTION).await {
-        Ok(Some(info)) => Lookup::Present(stream_facts(&links.prefix, bucket, info)),
+        Ok(Some(info)) => Lookup::Present(stream_facts(info)),
         Ok(None) => Lookup::Absent,
         Err(_) => Lookup::Unknown,
     }
 }
 
-fn stream_facts(prefix: &Prefix, bucket: Bucket, info: StreamInfo) -> StreamFacts {
+fn stream_facts(info: StreamInfo) -> StreamFacts {
     let replicas = info.config["num_replicas"].as_u64().unwrap_or(1);
-    // Replicas and sizes are no breaches, so that any will do here.
-    let breaches = kv_bucket(bucket).settings(prefix, Size::default()).breaches(&info.config);
     StreamFacts {
         replicas: u8::try_from(replicas).unwrap_or(u8::MAX),
         leader: info.cluster.and_then(|cluster| cluster.leader),
         messages: info.state.messages,
-        breaches: breaches.into_iter().map(str::to_owned).collect(),
     }
 }
 
@@ -208,7 +202,6 @@ mod tests {
             losses_accepted: vec!["U_users".to_owned()],
             first_admin: None,
             served_since: None,
-            born: Default::default(),
             migration: None,
         };
         let read = in_cluster_words(&prefix, &record);

@@ -1,6 +1,5 @@
 //! The store as a whole: what it stands on, and each operation's way to where it is done.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +51,6 @@ pub struct KvStore {
     pub(super) streams: Arc<Streams>,
     pub(super) fences: Arc<Fences>,
     pub(super) patience: Duration,
-    pub(super) born: Arc<BTreeMap<String, String>>,
 }
 
 impl KvStore {
@@ -85,10 +83,10 @@ impl KvStore {
     }
 
     async fn of(streams: Streams, settings: Settings) -> StoreResult<Self> {
-        let born = open::check(&streams, settings.budget, settings.with_requests).await?;
+        open::check(&streams, settings.budget, settings.with_requests).await?;
         let streams = Arc::new(streams);
         let fences = Fences::new(Arc::clone(&streams));
-        Ok(Self { streams, fences, patience: settings.patience, born: Arc::new(born) })
+        Ok(Self { streams, fences, patience: settings.patience })
     }
 
     /// A record as it was read.
@@ -105,12 +103,6 @@ impl KvStore {
         deadline: Deadline,
     ) -> StoreResult<bool> {
         self.fences.stood(&self.stand(bucket, key, at), deadline).await
-    }
-
-    /// When the buckets were made that the store was opened on.
-    #[must_use]
-    pub fn born(&self) -> &BTreeMap<String, String> {
-        &self.born
     }
 
     /// What the store says of itself.

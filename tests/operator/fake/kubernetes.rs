@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use membership_operator::api::CLUSTER_ID;
+use membership_operator::api::{CLUSTER_ID, SERVERS};
 use membership_operator::cluster::world::{Claim, Pod};
 
 use super::{BAD_IMAGE, Fake, Phase, Server};
@@ -114,6 +114,7 @@ impl Fake {
             uid: self.serial("claim"),
             resource_version: self.serial("rv"),
             cluster_id: annotations.get(CLUSTER_ID).cloned(),
+            servers: annotations.get(SERVERS).and_then(|servers| servers.parse().ok()),
             bound: true,
             ..Claim::default()
         };

@@ -247,7 +247,6 @@ impl Probe {
                 replicas: stream.replicas,
                 leader: stream.leader.clone(),
                 messages: stream.messages,
-                breaches: Vec::new(),
             }),
             None if led => Lookup::Absent,
             Some(_) | None => Lookup::Unknown,
