@@ -1,4 +1,7 @@
-# Both programs, static, in an image without anything else.
+# Both programs, static, in an image without anything else: `docker build .`
+#
+# Where they are built already, a folder with `out/` in it stands for the first stage, here and on
+# the test bed: `--build-context build=FOLDER`.
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .

@@ -32,6 +32,9 @@ pub(super) struct BuildArgs {
     /// The Dockerfile [default: the one in the folder]
     #[arg(short, long)]
     file: Option<PathBuf>,
+    /// A stage of the Dockerfile that is not built, and the folder with what it would have made
+    #[arg(long, value_name = "STAGE=FOLDER", value_parser = stage)]
+    build_context: Vec<(String, PathBuf)>,
     /// The folder
     context: PathBuf,
 }
@@ -39,9 +42,14 @@ pub(super) struct BuildArgs {
 pub(super) fn run(command: ImageCommand) -> Outcome {
     let cache = Cache::of_this_user()?;
     match command {
-        ImageCommand::Build(BuildArgs { tag, file, context }) => {
+        ImageCommand::Build(BuildArgs { tag, file, build_context, context }) => {
             let progress = Progress::stderr();
-            let built = image::build_folder(&cache, &tag, &context, file.as_deref(), &progress)?;
+            let context = image::Context {
+                folder: &context,
+                dockerfile: file.as_deref(),
+                stages: &build_context,
+            };
+            let built = image::build_folder(&cache, &tag, &context, &progress)?;
             println!("{}", built.path.display());
         }
         ImageCommand::Load { which, images } => {
@@ -65,4 +73,9 @@ fn archive(cache: &Cache, word: &str) -> Result<PathBuf, String> {
              `cargo testbed image build --tag {word} FOLDER` builds it"
         )
     })
+}
+
+fn stage(word: &str) -> Result<(String, PathBuf), String> {
+    let (stage, folder) = word.split_once('=').ok_or("it must be STAGE=FOLDER")?;
+    Ok((stage.to_owned(), folder.into()))
 }

@@ -149,11 +149,14 @@ pub(crate) fn server(plan: &AddressPlan) -> String {
     format!("https://{}:6443", plan.control_plane())
 }
 
+/// As kubeadm writes it: what the cluster says of its own names is not cached, so that a pod's name
+/// resolves as soon as it is there although it was asked for a moment before.
 fn corefile(plan: &AddressPlan, context: &str) -> String {
     format!(
         ".:53 {{\n    bind {address}\n    errors\n    \
          kubernetes cluster.local in-addr.arpa {{\n        kubeconfig /var/{KUBECONFIG} {context}\n        \
-         pods insecure\n        ttl 5\n    }}\n    cache 5\n}}\n",
+         pods insecure\n        ttl 5\n    }}\n    cache 5 {{\n        \
+         disable success cluster.local\n        disable denial cluster.local\n    }}\n}}\n",
         address = plan.control_plane(),
     )
 }

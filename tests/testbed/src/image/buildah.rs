@@ -3,7 +3,7 @@
 
 use std::{ffi::OsString, path::Path, process::Command, time::Duration};
 
-use super::ImageError;
+use super::{Context, ImageError};
 use crate::process;
 
 /// Copying a few files takes seconds; a large context on a slow disk takes longer.
@@ -20,13 +20,11 @@ const IN_MEMORY: &str = "mount -t tmpfs tmpfs /var/lib && mount -t tmpfs tmpfs /
 /// disk that the caller removes afterwards.
 pub(super) fn build(
     name: &str,
-    context: &Path,
-    dockerfile: Option<&Path>,
+    context: &Context<'_>,
     storage: &Path,
     archive: &Path,
 ) -> Result<(), ImageError> {
-    let dockerfile = dockerfile.map_or_else(|| context.join("Dockerfile"), Path::to_path_buf);
-    let bud: [OsString; 9] = [
+    let mut bud: Vec<OsString> = vec![
         "bud".into(),
         "--isolation".into(),
         "chroot".into(),
@@ -34,9 +32,14 @@ pub(super) fn build(
         "--tag".into(),
         name.into(),
         "--file".into(),
-        dockerfile.into(),
-        context.into(),
+        context.dockerfile().into(),
     ];
+    for (stage, folder) in context.stages {
+        let mut given = OsString::from(format!("{stage}="));
+        given.push(folder);
+        bud.extend(["--build-context".into(), given]);
+    }
+    bud.push(context.folder.into());
     buildah(name, storage, &bud)?;
     let mut target = OsString::from("docker-archive:");
     target.push(archive);

@@ -108,23 +108,41 @@ pub fn ensure(cache: &Cache, recipe: &Recipe, progress: &Progress) -> Result<Arc
     if !archive.path.exists() {
         let step = progress.step(&recipe.name, "building the image");
         let workshop = Workshop::open(&home)?;
-        let context = workshop.folder("context")?;
-        recipe.lay_out(&context)?;
-        publish(&home, &workshop, &context, None, &archive)?;
+        let folder = workshop.folder("context")?;
+        recipe.lay_out(&folder)?;
+        let context = Context { folder: &folder, dockerfile: None, stages: &[] };
+        publish(&home, &workshop, &context, &archive)?;
         step.finish("built");
     }
     Ok(archive)
 }
 
-/// Builds an image from a folder with a Dockerfile, whatever was built under that name before.
+/// What an image is built from by a Dockerfile.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The folder that the Dockerfile copies from.
+    pub folder: &'a Path,
+    /// The Dockerfile; the one in the folder when it is not said.
+    pub dockerfile: Option<&'a Path>,
+    /// Stages of the Dockerfile that are not built, because a folder already holds what they would
+    /// make: how a Dockerfile that compiles in a large base image is used without one.
+    pub stages: &'a [(String, PathBuf)],
+}
+
+impl Context<'_> {
+    fn dockerfile(&self) -> PathBuf {
+        self.dockerfile.map_or_else(|| self.folder.join("Dockerfile"), Path::to_path_buf)
+    }
+}
+
+/// Builds an image by a Dockerfile, whatever was built under that name before.
 ///
 /// # Errors
 /// As [`ensure_base`].
 pub fn build_folder(
     cache: &Cache,
     name: &str,
-    context: &Path,
-    dockerfile: Option<&Path>,
+    context: &Context<'_>,
     progress: &Progress,
 ) -> Result<Archive, ImageError> {
     check_name(name)?;
@@ -132,7 +150,7 @@ pub fn build_folder(
     let archive = Archive { name: name.to_owned(), path: archive_path(&home, name, "folder") };
     let _lock = Lock::exclusive(&home.join(".lock"), PATIENCE)?;
     let step = progress.step(name, "building the image");
-    publish(&home, &Workshop::open(&home)?, context, dockerfile, &archive)?;
+    publish(&home, &Workshop::open(&home)?, context, &archive)?;
     step.finish("built");
     Ok(archive)
 }
@@ -149,12 +167,11 @@ pub fn find(cache: &Cache, name: &str) -> Option<Archive> {
 fn publish(
     home: &Path,
     workshop: &Workshop,
-    context: &Path,
-    dockerfile: Option<&Path>,
+    context: &Context<'_>,
     archive: &Archive,
 ) -> Result<(), ImageError> {
     let fresh = workshop.path.join("archive.tar");
-    buildah::build(&archive.name, context, dockerfile, &workshop.path, &fresh)?;
+    buildah::build(&archive.name, context, &workshop.path, &fresh)?;
     for old in archives_of(home, &archive.name) {
         fs::remove_file(&old).map_err(CacheError::at(&old))?;
     }
