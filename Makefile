@@ -28,20 +28,17 @@ test-long: preflight lint prepare ## As test, with more rounds: for nights
 	TEST_ROUNDS=$${TEST_ROUNDS:-20} cargo test --workspace --locked -- --include-ignored
 
 .PHONY: demo
-demo: preflight prepare ## The whole story on three nodes: a SQLite file becomes a replicated cluster
-	@tests/demo/demo.sh $(DEMO)
+demo: preflight prepare ## Start three nodes and NATS on them; says what to try next
+	@tests/testbed/demo.sh $(DEMO)
 
 .PHONY: demo-down
 demo-down: ## Remove all of the demo
-	@tests/demo/down.sh $(DEMO)
-
-.PHONY: fresh-clone
-fresh-clone: ## make demo and make test from a new clone with an empty cache; prints the times
-	@tests/demo/fresh-clone.sh
+	$(TESTBED) down --name $(DEMO) --purge
 
 .PHONY: bench
-bench: preflight prepare ## Print the figures of the test bed and of a migration
+bench: preflight prepare ## Print the figures of the test bed, the operator and a migration
 	$(TESTBED) bench
+	cargo test --locked --test e2e figures_of -- --ignored --nocapture --test-threads 1
 	cargo test --locked --test store figures_of -- --ignored --nocapture --test-threads 1
 	cargo test --locked --test migration figures_of -- --ignored --nocapture --test-threads 1
 

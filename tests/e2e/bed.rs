@@ -1,8 +1,10 @@
-//! A test bed with the operator installed by its chart, and what the tests ask it.
+//! One test bed that all stories share, with the operator installed by its chart: started by the
+//! first story and removed when this program has ended, however it ends.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,8 +17,13 @@ use testbed::tools::{Program, ensure_one};
 use testbed::{Cluster, ClusterName, UpRequest, image};
 
 const NAME: &str = "e2e";
-const IMAGE: &str = "ghcr.io/unibus/membership-operator:0.1.0";
-const OPERATOR: &str = env!("CARGO_BIN_EXE_membership-operator");
+
+/// The product's image, as the chart names it.
+pub const IMAGE: &str = "ghcr.io/unibus/membership-operator:0.1.0";
+
+const PROGRAMS: [&str; 2] =
+    [env!("CARGO_BIN_EXE_membership-operator"), env!("CARGO_BIN_EXE_membershipd")];
+const DOCKERFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Dockerfile");
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/membership-operator");
 
 /// Where the operator runs.
@@ -25,17 +32,28 @@ pub const SYSTEM: &str = "membership-system";
 /// How long anything may take on a machine with other work.
 pub const PATIENCE: Duration = Duration::from_secs(240);
 
-/// The image that the product's Dockerfile makes, around the program under test.
-const DOCKERFILE: &str = "FROM scratch\nCOPY membership-operator /\nUSER 65532:65532\n\
-                          ENTRYPOINT [\"/membership-operator\"]\nCMD [\"run\"]\n";
+/// Set for the run of this program that removes the bed.
+const REMOVING: &str = "REMOVE_TEST_CLUSTER";
 
-/// The bed. It is gone when this is dropped; one that a killed run left is removed first.
+static BED: LazyLock<Mutex<Bed>> = LazyLock::new(|| Mutex::new(Bed::up()));
+
+/// The bed.
 pub struct Bed {
     cluster: Cluster,
-    name: ClusterName,
 }
 
-impl Drop for Bed {
+/// The bed for one story at a time: two would only wait for each other's processors.
+pub struct Turn(MutexGuard<'static, Bed>);
+
+impl std::ops::Deref for Turn {
+    type Target = Bed;
+
+    fn deref(&self) -> &Bed {
+        &self.0
+    }
+}
+
+impl Drop for Turn {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let operator = ["logs", "-n", SYSTEM, "deploy/membership-operator", "--tail=60"];
@@ -43,28 +61,59 @@ impl Drop for Bed {
                 eprintln!("{}", self.kubectl().run(args).unwrap_or_default());
             }
         }
-        let _ = Cluster::down(&self.name, true, &Progress::stderr());
+    }
+}
+
+/// A turn on the bed, with the operator installed for the whole cluster.
+pub fn turn() -> Turn {
+    Turn(BED.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Starts a helper that removes the bed once this process is no more: its input ends then.
+fn remove_at_end() {
+    let script = "cat >/dev/null; exec \"$0\" --ignored --exact bed::remove_the_bed";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(std::env::current_exe().unwrap()).env(REMOVING, "1");
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let helper = command.spawn().unwrap();
+    // Its input is never closed here: the system does, with this process.
+    std::mem::forget(helper);
+}
+
+fn name() -> ClusterName {
+    NAME.parse().unwrap()
+}
+
+#[test]
+#[ignore = "this is how the program removes its bed when it has ended"]
+fn remove_the_bed() {
+    if std::env::var_os(REMOVING).is_some() {
+        Cluster::down(&name(), true, &Progress::stderr()).unwrap();
     }
 }
 
 impl Bed {
-    pub fn up() -> Self {
+    fn up() -> Self {
+        remove_at_end();
         let (cache, progress) = (Cache::of_this_user().unwrap(), Progress::stderr());
         let prepared: Prepared = prepare::prepare(&cache, &progress).unwrap();
-        let name: ClusterName = NAME.parse().unwrap();
-        Cluster::down(&name, true, &progress).unwrap();
-        let cluster = Cluster::up(&UpRequest::new(name.clone()), &prepared, &progress).unwrap();
-        let bed = Self { cluster, name };
-        let context = tempfile::tempdir().unwrap();
-        fs::write(context.path().join("Dockerfile"), DOCKERFILE).unwrap();
-        fs::copy(OPERATOR, context.path().join("membership-operator")).unwrap();
-        let archive = image::build_folder(&cache, IMAGE, context.path(), None, &progress).unwrap();
-        bed.cluster.load_image(&archive.path).unwrap();
+        // A killed run may have left one.
+        Cluster::down(&name(), true, &progress).unwrap();
+        let request = UpRequest { audit: true, ..UpRequest::new(name()) };
+        let cluster = Cluster::up(&request, &prepared, &progress).unwrap();
+        let bed = Self { cluster };
+        bed.cluster.load_image(&product_image(&cache, &progress)).unwrap();
+        bed.install(SYSTEM, &["--wait", "--timeout", "120s"]);
         bed
     }
 
     pub fn kubectl(&self) -> &Kubectl {
         self.cluster.kubectl()
+    }
+
+    /// The machines under it.
+    pub const fn machines(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// Runs helm, aimed at the bed.
@@ -77,11 +126,15 @@ impl Bed {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    pub fn install(&self) {
+    /// Installs or changes the operator of a namespace.
+    pub fn install(&self, namespace: &str, more: &[&str]) {
         assert!(Path::new(CHART).is_dir());
-        let names = ["upgrade", "--install", "membership-operator", CHART, "-n", SYSTEM];
-        let waits = ["--create-namespace", "--wait", "--timeout", "120s"];
-        self.helm(&[&names[..], &waits].concat());
+        let names = ["upgrade", "--install", "membership-operator", CHART, "-n", namespace];
+        self.helm(&[&names[..], &["--create-namespace"], more].concat());
+    }
+
+    pub fn uninstall(&self, namespace: &str) {
+        self.helm(&["uninstall", "membership-operator", "-n", namespace, "--wait"]);
     }
 
     /// Kills the operator's pod, without a word of farewell.
@@ -91,13 +144,11 @@ impl Bed {
         self.kubectl().run(args).unwrap();
     }
 
-    pub fn apply(&self, namespace: &str, name: &str, spec: &str) {
-        let manifest = format!(
-            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n---\n\
-             apiVersion: membership.unibus.dev/v1alpha1\nkind: MembershipCluster\n\
-             metadata: {{name: {name}, namespace: {namespace}}}\nspec: {spec}\n"
-        );
-        self.kubectl().apply(&manifest).unwrap();
+    /// The nodes on which the operator does not run.
+    pub fn nodes_without_operator(&self) -> Vec<String> {
+        let pods = self.get(SYSTEM, "pods").unwrap();
+        let home = pods["items"][0]["spec"]["nodeName"].as_str().unwrap().to_owned();
+        self.cluster.nodes().filter(|node| *node != home).map(str::to_owned).collect()
     }
 
     pub fn get(&self, namespace: &str, what: &str) -> Option<Value> {
@@ -105,30 +156,36 @@ impl Bed {
         serde_json::from_str(&text).ok()
     }
 
-    /// A condition's status and reason.
-    pub fn condition(&self, namespace: &str, name: &str, kind: &str) -> Option<(String, String)> {
-        let resource = self.get(namespace, &format!("membershipcluster/{name}"))?;
-        let conditions = resource["status"]["conditions"].as_array()?;
-        let found = conditions.iter().find(|condition| condition["type"] == kind)?;
-        let text = |key: &str| found[key].as_str().map(str::to_owned);
-        Some((text("status")?, text("reason")?))
-    }
-
-    /// Waits until a condition has a status, and gives how long that took.
-    pub fn until(&self, namespace: &str, name: &str, kind: &str, status: &str) -> Duration {
-        let began = Instant::now();
-        within(&format!("{namespace}/{name}: {kind}={status}"), || {
-            let (found, _) = self.condition(namespace, name, kind)?;
-            (found == status).then_some(())
-        });
-        began.elapsed()
-    }
-
     /// Names of the objects of a kind.
     pub fn names(&self, namespace: &str, kind: &str) -> Vec<String> {
         let args = ["get", kind, "-n", namespace, "-o", "name"];
         self.kubectl().run(args).unwrap().lines().map(str::to_owned).collect()
     }
+
+    /// Deletes something and waits until it is gone.
+    pub fn delete(&self, namespace: &str, kind: &str, name: &str) {
+        let args = ["delete", kind, name, "-n", namespace];
+        self.kubectl().run_within(PATIENCE, args).unwrap();
+    }
+}
+
+/// The image that the product's Dockerfile makes, around the programs under test.
+fn product_image(cache: &Cache, progress: &Progress) -> PathBuf {
+    let built = tempfile::tempdir().unwrap();
+    let out = built.path().join("out");
+    fs::create_dir(&out).unwrap();
+    for program in PROGRAMS.map(Path::new) {
+        fs::copy(program, out.join(program.file_name().unwrap())).unwrap();
+    }
+    let context = image::Context {
+        folder: built.path(),
+        dockerfile: Some(Path::new(DOCKERFILE)),
+        stages: &[("build".to_owned(), built.path().to_path_buf())],
+    };
+    let archive = image::build_folder(cache, IMAGE, &context, progress).unwrap();
+    let mib = fs::metadata(&archive.path).unwrap().len() >> 20;
+    eprintln!("{IMAGE}: {mib} MiB");
+    archive.path
 }
 
 /// Asks until the answer is there.

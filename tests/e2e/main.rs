@@ -1,8 +1,14 @@
 //! The product as its users run it: the chart on a real Kubernetes of three nodes, and clusters that
-//! come up, lose a server, lose their operator at every stage, and go. It takes root and what
+//! come up, change, lose servers, nodes and their operator, and go. It takes root and what
 //! `testbed prepare` brings.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it does not expect")]
 
 mod bed;
-mod life;
+mod change;
+mod cold;
+mod end;
+mod faults;
+mod figures;
+mod subject;
+mod users;

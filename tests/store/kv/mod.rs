@@ -4,7 +4,6 @@
 mod closed;
 mod crash;
 mod histories;
-mod lost;
 mod open;
 mod servers;
 mod wires;

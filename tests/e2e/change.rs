@@ -1,0 +1,144 @@
+//! Changes of a running cluster, by its user or behind the operator's back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{scope, sleep};
+use std::time::Duration;
+
+use crate::bed::{turn, within};
+use crate::subject::{SPEC, Subject, spec_with};
+use crate::users::Users;
+
+/// The small cluster with other resources.
+const LARGER: &str = "{nats: {storage: {size: 1Gi}, resources: {limits: {memory: 256Mi}}}, \
+                      buckets: {maxBytes: 32Mi}}";
+
+#[test]
+#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
+fn a_change_restarts_one_server_at_a_time_and_loses_no_acknowledged_write() {
+    let bed = turn();
+    let subject = Subject::up(&bed, "change");
+    let mut users = Users::of(subject);
+    let before = subject.pods();
+    let done = AtomicBool::new(false);
+    scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut refused = 0;
+            while !done.load(Ordering::Relaxed) {
+                refused += u32::from(!users.add());
+            }
+            (users, refused)
+        });
+        subject.apply(LARGER);
+        subject.until("Reconciling", "True");
+        let mut fewest = 3;
+        within("every server restarted", || {
+            let pods = subject.pods();
+            fewest = fewest.min(pods.iter().filter(|(_, ready)| *ready).count());
+            let old = pods.iter().any(|(uid, _)| before.iter().any(|(old, _)| old == uid));
+            (!old && subject.is("Reconciling", "False")).then_some(())
+        });
+        assert!(fewest >= 2, "only {fewest} servers were ready");
+        done.store(true, Ordering::Relaxed);
+        let (users, refused) = writer.join().unwrap();
+        eprintln!("{} writes acknowledged, {refused} not", users.acknowledged.len());
+        assert!(users.acknowledged.len() > 5, "no load");
+        users.are_all_there();
+        users.end();
+    });
+    subject.rests();
+    subject.is_true(3, 3);
+    subject.apply(SPEC);
+    subject.rests();
+}
+
+#[test]
+#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
+fn a_bad_image_stops_at_the_first_server_and_heals_when_it_is_taken_back() {
+    let bed = turn();
+    let subject = Subject::up(&bed, "change");
+    let before = subject.pods();
+    subject.apply(
+        "{nats: {image: 'docker.io/library/nats:0.0.0', storage: {size: 1Gi}}, \
+         buckets: {maxBytes: 32Mi}}",
+    );
+    let stayed = || subject.pods().iter().filter(|pod| before.contains(pod)).count();
+    within("the first server", || (stayed() == 2).then_some(()));
+    sleep(Duration::from_secs(10));
+    assert_eq!(stayed(), 2, "the others must wait for the first");
+    let words = subject.resource().unwrap()["status"]["conditions"].to_string();
+    assert!(words.contains("ImagePullBackOff") || words.contains("ErrImagePull"), "{words}");
+    assert!(subject.is("Ready", "True"), "two of three serve");
+    subject.apply(
+        "{nats: {image: 'docker.io/library/nats:2.15.2-scratch', storage: {size: 1Gi}}, \
+         buckets: {maxBytes: 32Mi}}",
+    );
+    subject.rests();
+    assert_eq!(stayed(), 2, "the others already run what is wanted");
+    subject.is_true(3, 3);
+    subject.apply(SPEC);
+    subject.rests();
+}
+
+#[test]
+#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
+fn children_that_are_deleted_by_hand_come_back_without_a_loss() {
+    let bed = turn();
+    let subject = Subject::up(&bed, "change");
+    let users = Users::of(subject);
+    let id = subject.cluster_id();
+    for (kind, name) in [
+        ("configmap", "demo-nats"),
+        ("service", "demo-nats"),
+        ("service", "demo-nats-headless"),
+        ("poddisruptionbudget", "demo-nats"),
+        ("secret", "demo-nats-migration"),
+        ("statefulset", "demo-nats"),
+    ] {
+        bed.delete("change", kind, name);
+        within(&format!("{kind} {name}"), || bed.get("change", &format!("{kind}/{name}")));
+    }
+    subject.rests();
+    subject.is_true(3, 3);
+    assert_eq!(subject.cluster_id(), id);
+    users.are_all_there();
+    users.end();
+}
+
+#[test]
+#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
+fn a_suspended_cluster_is_left_alone_until_it_is_resumed() {
+    let bed = turn();
+    let subject = Subject::up(&bed, "change");
+    subject.apply(&spec_with("suspend: true"));
+    within("suspension", || {
+        (subject.condition("Reconciling")? == ("False".to_owned(), "Suspended".to_owned()))
+            .then_some(())
+    });
+    bed.delete("change", "service", "demo-nats");
+    sleep(Duration::from_secs(5));
+    assert!(bed.get("change", "service/demo-nats").is_none());
+    assert!(subject.is("Ready", "True"), "it serves on");
+    subject.apply(&spec_with("suspend: false"));
+    within("the service", || bed.get("change", "service/demo-nats"));
+    subject.rests();
+}
+
+/// The kubelet takes about a minute to carry a configuration into the pods.
+#[test]
+#[ignore = "two minutes of waiting for the kubelet: run by `make test-long`"]
+fn debug_logging_is_switched_without_a_restart() {
+    let bed = turn();
+    let subject = Subject::up(&bed, "change");
+    let before = subject.pods();
+    let logs = || bed.kubectl().run(["logs", "demo-nats-0", "-n", "change"]).unwrap();
+    for debug in [true, false] {
+        let spec = SPEC.replacen("{storage", &format!("{{debug: {debug}, storage"), 1);
+        subject.apply(&spec);
+        subject.rests();
+        assert!(logs().contains("[DBG]"), "debug: {debug}");
+        assert_eq!(subject.pods(), before, "a server was restarted");
+    }
+    let lines = logs().matches("[DBG]").count();
+    sleep(Duration::from_secs(10));
+    assert_eq!(logs().matches("[DBG]").count(), lines, "still debugging");
+}
