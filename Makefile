@@ -28,12 +28,16 @@ test-long: preflight lint prepare ## As test, with more rounds: for nights
 	TEST_ROUNDS=$${TEST_ROUNDS:-20} cargo test --workspace --locked -- --include-ignored
 
 .PHONY: demo
-demo: preflight prepare ## Start three nodes and NATS on them; says what to try next
-	@tests/testbed/demo.sh $(DEMO)
+demo: preflight prepare ## The whole story on three nodes: a SQLite file becomes a replicated cluster
+	@tests/demo/demo.sh $(DEMO)
 
 .PHONY: demo-down
 demo-down: ## Remove all of the demo
-	$(TESTBED) down --name $(DEMO) --purge
+	@tests/demo/down.sh $(DEMO)
+
+.PHONY: fresh-clone
+fresh-clone: ## make demo and make test from a new clone with an empty cache; prints the times
+	@tests/demo/fresh-clone.sh
 
 .PHONY: bench
 bench: preflight prepare ## Print the figures of the test bed, the operator and a migration

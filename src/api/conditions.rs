@@ -28,11 +28,13 @@ pub enum ConditionType {
     MetaLeaderSettled,
     /// Every bucket exists at its wanted replicas with equal data.
     BucketsReady,
+    /// The SQLite file is in the buckets, as their control record says.
+    Migrated,
 }
 
 impl ConditionType {
     /// Every type, in the order in which they are written.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ready,
         Self::Degraded,
         Self::Reconciling,
@@ -40,6 +42,7 @@ impl ConditionType {
         Self::ServersReady,
         Self::MetaLeaderSettled,
         Self::BucketsReady,
+        Self::Migrated,
     ];
 }
 
@@ -110,6 +113,78 @@ pub enum Reason {
     StorageChanged,
     /// The API server refused a write for good.
     ApplyRefused,
+    /// No SQLite file was asked to be moved.
+    NotRequested,
+    /// The SQLite file is moved when the buckets are ready.
+    BucketsNotReady,
+    /// A Job moves the SQLite file.
+    Migrating,
+    /// Everything is moved.
+    MigrationDone,
+    /// The pod of the migration's Job does not run.
+    MigrationPodNotRunning,
+    /// The migration's Job ended without a word.
+    MigrationFailed,
+    /// Another source was named after the move had begun.
+    MigrationChanged,
+    /// There is no claim of the named source or backup.
+    ClaimMissing,
+    /// The source's claim has no volume.
+    ClaimNotBound,
+    /// The source's claim is not released to this resource.
+    ClaimNotReleased,
+    /// A pod uses the source.
+    SourceInUse,
+    /// A pod that used the source is on a node that is lost.
+    SourceOnLostNode,
+    /// There is no such file, or its mode or its folder keeps us out.
+    SourceNotReadable,
+    /// The file can be read but not written, so the fence cannot be put up.
+    SourceNotWritable,
+    /// The file system ignores locks.
+    LocksIgnored,
+    /// The file is no SQLite database.
+    NotADatabase,
+    /// The file, or a value in it, is larger than any membership can be.
+    TooLarge,
+    /// The file belongs to another program.
+    ForeignDatabase,
+    /// A newer program wrote the file.
+    NewerSchema,
+    /// The tables are not those of a membership.
+    SchemaMismatch,
+    /// The file is damaged.
+    IntegrityCheckFailed,
+    /// A crash of another program left the file in a state that only that program can mend.
+    SourceNotClean,
+    /// The file took longer to check than any file of its size should.
+    TooSlow,
+    /// There is nothing in the file.
+    EmptySource,
+    /// Rows that are no membership records.
+    BadRows,
+    /// Two rows speak of the same thing.
+    ConflictingRows,
+    /// The backup could not be written, or is not what it should be.
+    BackupFailed,
+    /// The disk has no room for the backup.
+    NoSpace,
+    /// Another program holds the file.
+    SourceBusy,
+    /// NATS, or a part of it, could not be reached in time.
+    NatsUnavailable,
+    /// Something that was true of the source at the start no longer is.
+    SourceChanged,
+    /// The buckets do not hold what the source held.
+    VerificationFailed,
+    /// The buckets have served, or hold somebody else's records.
+    StoreNotEmpty,
+    /// The source does not fit into the buckets.
+    StoreTooSmall,
+    /// Another source was or is being moved into these buckets.
+    OtherMigration,
+    /// The source was moved away for good, so its fence stays.
+    AlreadyMoved,
 }
 
 impl Reason {

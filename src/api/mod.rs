@@ -38,5 +38,23 @@ pub const CONFIG_DIGEST: &str = "membership.unibus.dev/config-digest";
 /// Annotation on the resource: `<bucket>/<clusterId>` of a lost bucket that may be made anew.
 pub const ACCEPT_LOSS: &str = "membership.unibus.dev/accept-loss";
 
+/// Annotation on a source claim: the name of the resource that may move what is in it.
+pub const RELEASE_TO: &str = "membership.unibus.dev/release-to";
+
+/// Annotation on the resource: with a new value, a failed migration is tried again.
+pub const RETRY_MIGRATION: &str = "membership.unibus.dev/retry-migration";
+
+/// Annotation on a migration's Job: what it moves, as `claim/path`.
+pub const JOB_SOURCE: &str = "membership.unibus.dev/source";
+
+/// Annotation on a migration's Job: a digest of everything that it was asked for.
+pub const JOB_ASKED: &str = "membership.unibus.dev/asked";
+
+/// Annotation on a migration's Job: a digest of the claim and its users when it was made.
+pub const JOB_CIRCUMSTANCES: &str = "membership.unibus.dev/circumstances";
+
+/// Annotation on a migration's Job: how many Jobs in a row were asked for the same.
+pub const JOB_TRIES: &str = "membership.unibus.dev/tries";
+
 /// The finalizer that a resource carries only while its `deletionPolicy` is `Delete`.
 pub const FINALIZER: &str = "membership.unibus.dev/delete-volumes";

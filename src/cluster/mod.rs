@@ -2,6 +2,7 @@
 //!
 //! * [`validate`] turns a spec into what is wanted, [`names`] names its children and [`build`]
 //!   makes them.
+//! * [`migration`] is what is wanted and seen of a move from SQLite.
 //! * [`world`] is what one look at Kubernetes and NATS found, [`plan`] what follows from it and
 //!   [`status`] what users read of it.
 //! * [`sample`] is what the servers said; [`settled`] judges the meta group by it and [`equal`] the
@@ -12,6 +13,7 @@
 
 pub mod build;
 pub mod equal;
+pub mod migration;
 pub mod names;
 pub mod plan;
 pub mod sample;

@@ -127,6 +127,31 @@ impl Names {
         format!("{}-nats-{}", self.cluster, role.name())
     }
 
+    /// The Job of a try of the migration.
+    #[must_use]
+    pub fn migration_job(&self, number: u32) -> String {
+        format!("{}{number}", self.migration_prefix())
+    }
+
+    /// The number of a migration's Job of this name.
+    #[must_use]
+    pub fn migration_number(&self, job: &str) -> Option<u32> {
+        job.strip_prefix(&self.migration_prefix())?.parse().ok()
+    }
+
+    fn migration_prefix(&self) -> String {
+        format!("{}-migrate-", self.cluster)
+    }
+
+    /// The labels of a migration's Job and its pods: no Service selects them.
+    #[must_use]
+    pub fn migration_labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.labels();
+        labels.insert("app.kubernetes.io/component".to_owned(), "migration".to_owned());
+        labels.insert("app.kubernetes.io/name".to_owned(), "membershipd".to_owned());
+        labels
+    }
+
     /// A server's pod, which is also its NATS server name.
     #[must_use]
     pub fn server(&self, ordinal: u8) -> String {

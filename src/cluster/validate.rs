@@ -6,6 +6,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 use thiserror::Error;
 
+use super::migration::Wanted;
 use super::names::Names;
 use crate::api::v1alpha1::{
     AntiAffinity, ByteSize, DeletionPolicy, InvalidScalar, MembershipCluster,
@@ -125,6 +126,8 @@ pub struct ValidatedCluster {
     pub settle: Duration,
     /// How long the first start may take once the servers are ready.
     pub timeout: Duration,
+    /// The SQLite file to be moved into the buckets.
+    pub migration: Option<Wanted>,
     /// What becomes of the volumes.
     pub deletion_policy: DeletionPolicy,
     /// Whether to change nothing.
@@ -139,8 +142,16 @@ pub fn validate(resource: &MembershipCluster) -> Result<ValidatedCluster, Invali
     let meta = &resource.metadata;
     let incomplete = |field| InvalidSpec::Incomplete { field };
     // Without `..`: a new field of the spec that nobody reads must not compile.
-    let MembershipClusterSpec { replicas, nats, buckets, bootstrap, deletion_policy, suspend } =
-        &resource.spec;
+    let MembershipClusterSpec {
+        replicas,
+        nats,
+        buckets,
+        bootstrap,
+        sqlite: _,
+        migration: _,
+        deletion_policy,
+        suspend,
+    } = &resource.spec;
     let servers = Servers::try_from(*replicas)?;
     let file_store_bytes = file_store_bytes(&nats.storage.size)?;
     let bucket_max_bytes = buckets.max_bytes.bytes()?;
@@ -167,6 +178,7 @@ pub fn validate(resource: &MembershipCluster) -> Result<ValidatedCluster, Invali
         pod: nats.pod.clone(),
         settle: bootstrap.settle.duration()?,
         timeout: bootstrap.timeout.duration()?,
+        migration: Wanted::of(&resource.spec),
         deletion_policy: *deletion_policy,
         suspend: *suspend,
     })

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
 use super::equal::Equality;
+use super::migration;
 use super::names::{Bucket, CLUSTER_LABEL, Role};
 use super::sample::Round;
 use super::settled::{Streak, Unsettled};
@@ -42,6 +43,8 @@ pub struct World {
     pub claims: Vec<Claim>,
     /// Every pod with the name of a server.
     pub pods: Vec<Pod>,
+    /// The source of a migration and its Jobs.
+    pub migration: migration::Seen,
     /// What NATS said; `None` when it did not answer yet, or does not any more.
     pub nats: Option<ProbeSnapshot>,
     /// For how long nobody answered: since the last answer, or since the probe began.
@@ -74,6 +77,8 @@ pub struct Resource {
     pub has_finalizer: bool,
     /// The accept-loss annotation.
     pub accept_loss: Option<String>,
+    /// The retry-migration annotation.
+    pub retry_migration: Option<String>,
     /// The status as it was last written. A report, never trusted where the world can be asked.
     pub status: MembershipClusterStatus,
 }
@@ -332,6 +337,8 @@ pub struct ControlRecord {
     pub made: BTreeSet<Bucket>,
     /// The buckets whose loss a person accepted once.
     pub losses_accepted: BTreeSet<Bucket>,
+    /// How far a migration into the buckets has come, if one began.
+    pub migration: Option<migration::Mark>,
 }
 
 /// What a server runs with.
@@ -353,4 +360,6 @@ pub struct Given {
     pub fresh_id: String,
     /// The image of servers when the spec sets none and none runs.
     pub default_image: String,
+    /// The image of `membershipd` when the spec sets none.
+    pub default_membershipd_image: String,
 }

@@ -66,6 +66,9 @@ pub struct MigrateArgs {
     /// Take down the fence of a move that did not end, so that the file can be written again
     #[arg(long, conflicts_with_all = ["nats_url", "dry_run", "force", "backup_dir", "no_backup"])]
     unfence: bool,
+    /// Write the outcome as a short JSON document to this file, too: for whoever runs this as a Job
+    #[arg(long, value_name = "FILE", conflicts_with = "unfence")]
+    summary_file: Option<PathBuf>,
     /// How long NATS is tried before it is given up
     #[arg(long, value_name = "SECONDS", default_value_t = 120,
         value_parser = clap::value_parser!(u16).range(1..=3600))]
@@ -81,6 +84,10 @@ pub struct MigrateArgs {
 /// `Usage`, and every way in which a move can end early.
 pub async fn run(args: &MigrateArgs, out: &mut dyn Write) -> CommandResult<()> {
     let ended = if args.unfence { unfence(args, out) } else { migrate(args, out).await };
+    if let (Err(error), Some(file)) = (&ended, &args.summary_file) {
+        // What happened is said anyhow, and is what matters.
+        let _ = LastWords::of(error).write(file);
+    }
     if let (Err(CommandError::Move(failure)), OutputFormat::Json) = (&ended, args.output) {
         show::json(out, &Failed::of(failure))?;
     }
@@ -96,6 +103,9 @@ async fn migrate(args: &MigrateArgs, out: &mut dyn Write) -> CommandResult<()> {
         teller.say("WARNING: no backup will be kept; afterwards the old state is in no file");
     }
     let summary = move_it(&options, &destination, &teller).await?;
+    if let Some(file) = &args.summary_file {
+        LastWords::of_summary(&summary).write(file)?;
+    }
     Ok(print(&summary, out, args.output)?)
 }
 
@@ -198,6 +208,48 @@ impl<'f> Failed<'f> {
             message: failure.to_string(),
             bad_rows: failure.bad_rows(),
         }
+    }
+}
+
+/// The outcome for a place that takes little, such as a container's termination message.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LastWords {
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backup: Option<String>,
+}
+
+/// As much of a message as is written: a termination message takes 4096 bytes.
+const MESSAGE_CHARS: usize = 700;
+
+impl LastWords {
+    fn of(error: &CommandError) -> Self {
+        let reason = if let CommandError::Move(failure) = error {
+            Some(failure.reason().label())
+        } else {
+            None
+        };
+        let message = error.to_string().chars().take(MESSAGE_CHARS).collect();
+        Self { state: "failed", reason, message: Some(message), backup: None }
+    }
+
+    fn of_summary(summary: &Summary) -> Self {
+        let state = match summary.state {
+            State::Done => "done",
+            State::AlreadyDone => "alreadyDone",
+            State::DryRun => "dryRun",
+        };
+        let backup = summary.backup.as_ref().map(|path| path.display().to_string());
+        Self { state, reason: None, message: None, backup }
+    }
+
+    fn write(&self, file: &Path) -> std::io::Result<()> {
+        std::fs::write(file, serde_json::to_vec(self)?)
     }
 }
 

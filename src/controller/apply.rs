@@ -3,7 +3,6 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -40,19 +39,17 @@ where
     Ok(())
 }
 
-/// Makes a Secret, unless there is one. Gives whether it was made.
-pub(super) async fn create_secret(
-    client: &Client,
-    namespace: &str,
-    secret: &Secret,
-) -> Result<bool, Error> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+/// Makes an object, unless there is one of its name. Gives whether it was made.
+pub(super) async fn create<T>(api: &Api<T>, object: &T) -> Result<bool, Error>
+where
+    T: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+{
     let params =
         PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    let name = secret.name_any();
-    match bounded(format!("create Secret {name}"), api.create(&params, secret)).await {
+    let (kind, name) = (T::kind(&()), object.name_any());
+    match bounded(format!("create {kind} {name}"), api.create(&params, object)).await {
         Ok(_) => {
-            tracing::info!(%name, namespace, "created a Secret");
+            tracing::info!(%kind, %name, "created");
             Ok(true)
         }
         Err(error) if says(&error, kube::core::Status::is_already_exists) => Ok(false),

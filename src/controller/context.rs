@@ -33,6 +33,8 @@ pub struct Settings {
     pub namespaces: Vec<String>,
     /// The image of servers when the spec sets none.
     pub default_image: String,
+    /// The image of `membershipd` when the spec sets none.
+    pub default_membershipd_image: String,
     /// The way to the servers.
     pub access: NatsAccess,
     /// This instance's name, in Events.

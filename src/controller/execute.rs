@@ -1,7 +1,7 @@
 //! Does the steps of a plan, one function a step. Each is done as it is written in
 //! [`Step`](crate::cluster::plan::Step); nothing is decided here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -13,15 +13,16 @@ use serde_json::json;
 use tracing::info;
 use zeroize::Zeroizing;
 
-use super::apply::create_secret;
+use super::apply::create;
 use super::context::Context;
 use super::error::{Error, bounded, says};
+use super::migrate::jobs;
 use super::probe::{Links, Probe, kv_bucket};
 use crate::api::v1alpha1::MembershipCluster;
 use crate::api::{DATA, FIELD_MANAGER, FINALIZER};
-use crate::cluster::build::build_secret;
+use crate::cluster::build::{build_migration_job, build_secret};
 use crate::cluster::names::{Bucket, Role};
-use crate::cluster::plan::{ObjectId, Step};
+use crate::cluster::plan::{JobPlan, ObjectId, Step};
 use crate::cluster::validate::ValidatedCluster;
 use crate::cluster::world::ClaimMark;
 use crate::jetstream::api::{self, ApiErrorKind};
@@ -75,6 +76,12 @@ impl Hands<'_> {
                 self.delete(&pods, pod).await
             }
             Step::ReloadServer { server } => self.reload(server).await,
+            Step::RunMigration { job } => self.run_migration(job).await,
+            Step::DeleteJob { job } => {
+                let jobs = jobs(&self.context.client, self.cluster);
+                // By default a Job leaves its pods behind. So it stays until they are gone.
+                self.delete_by(&jobs, job, DeleteParams::foreground()).await
+            }
             Step::DeleteStatefulSet { stateful_set } => {
                 let sets = Api::<StatefulSet>::namespaced(self.context.client.clone(), namespace);
                 self.delete(&sets, stateful_set).await
@@ -119,7 +126,17 @@ impl Hands<'_> {
             pair.seed().map(Zeroizing::new).map_err(|error| Error::Key(error.to_string()))?;
         let secret = build_secret(self.cluster, role, cluster_id, &seed, &pair.public_key());
         let namespace = &self.cluster.names.namespace;
-        match create_secret(&self.context.client, namespace, &secret).await? {
+        let secrets = Api::namespaced(self.context.client.clone(), namespace);
+        match create(&secrets, &secret).await? {
+            true => Ok(Then::GoOn),
+            false => Ok(Then::LookAgain),
+        }
+    }
+
+    async fn run_migration(&self, plan: &JobPlan) -> Result<Then, Error> {
+        let Some(wanted) = &self.cluster.migration else { return Ok(Then::LookAgain) };
+        let job = build_migration_job(self.cluster, wanted, plan);
+        match create(&jobs(&self.context.client, self.cluster), &job).await? {
             true => Ok(Then::GoOn),
             false => Ok(Then::LookAgain),
         }
@@ -158,6 +175,7 @@ impl Hands<'_> {
             losses_accepted: self.names(losses_accepted.iter().copied()),
             first_admin: None,
             served_since: None,
+            born: BTreeMap::new(),
             migration: None,
         };
         self.write_control(&record, None).await
@@ -180,6 +198,7 @@ impl Hands<'_> {
         let Some(mut stored) = self.read_control().await? else { return Ok(Then::LookAgain) };
         let name = bucket.name(&self.cluster.prefix);
         stored.record.buckets.retain(|made| *made != name);
+        stored.record.born.remove(&name);
         stored.record.losses_accepted.push(name);
         self.write_control(&stored.record, Some(stored.revision)).await
     }
@@ -252,7 +271,19 @@ impl Hands<'_> {
     where
         T: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
     {
-        let params = DeleteParams::default().preconditions(Preconditions {
+        self.delete_by(api, object, DeleteParams::default()).await
+    }
+
+    async fn delete_by<T>(
+        &self,
+        api: &Api<T>,
+        object: &ObjectId,
+        params: DeleteParams,
+    ) -> Result<Then, Error>
+    where
+        T: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
+        let params = params.preconditions(Preconditions {
             uid: Some(object.uid.clone()),
             resource_version: Some(object.resource_version.clone()),
         });

@@ -14,6 +14,7 @@ mod context;
 mod error;
 mod execute;
 mod figures;
+mod migrate;
 mod observe;
 mod probe;
 pub mod program;

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::error::{Error, bounded};
 use crate::api::v1alpha1::MembershipCluster;
-use crate::api::{ACCEPT_LOSS, CLUSTER_ID, DATA, FINALIZER, SERVERS};
+use crate::api::{ACCEPT_LOSS, CLUSTER_ID, DATA, FINALIZER, RETRY_MIGRATION, SERVERS};
 use crate::cluster::build::SEED_KEY;
 use crate::cluster::names::{CLUSTER_LABEL, Role};
 use crate::cluster::validate::ValidatedCluster;
@@ -58,9 +58,13 @@ pub(super) async fn observe(
         ..World::default()
     };
     let servers = world.ordinals(cluster);
-    let ((secrets, seeds), claims, pods) =
-        tokio::try_join!(eyes.secrets(), eyes.claims(servers.clone()), eyes.pods(servers))?;
-    (world.secrets, world.claims, world.pods) = (secrets, claims, pods);
+    let ((secrets, seeds), claims, pods, migration) = tokio::try_join!(
+        eyes.secrets(),
+        eyes.claims(servers.clone()),
+        eyes.pods(servers),
+        eyes.migration()
+    )?;
+    (world.secrets, world.claims, world.pods, world.migration) = (secrets, claims, pods, migration);
     Ok(Look { world, seeds })
 }
 
@@ -69,25 +73,26 @@ fn about(resource: &MembershipCluster) -> Resource {
     Resource {
         has_finalizer: resource.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
         accept_loss: resource.annotations().get(ACCEPT_LOSS).cloned(),
+        retry_migration: resource.annotations().get(RETRY_MIGRATION).cloned(),
         status: resource.status.clone().unwrap_or_default(),
     }
 }
 
-struct Eyes<'a> {
+pub(super) struct Eyes<'a> {
     client: &'a Client,
-    cluster: &'a ValidatedCluster,
+    pub(super) cluster: &'a ValidatedCluster,
     namespace: &'a str,
 }
 
 impl Eyes<'_> {
-    fn api<T>(&self) -> Api<T>
+    pub(super) fn api<T>(&self) -> Api<T>
     where
         T: KubeResource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
     {
         Api::namespaced(self.client.clone(), self.namespace)
     }
 
-    async fn get<T>(&self, name: &str) -> Result<Option<T>, Error>
+    pub(super) async fn get<T>(&self, name: &str) -> Result<Option<T>, Error>
     where
         T: KubeResource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
             + Clone
@@ -137,7 +142,7 @@ impl Eyes<'_> {
     }
 
     /// Everything with the cluster's label, and everything with one of these names.
-    async fn labelled_or_named<T>(&self, names: Vec<String>) -> Result<Vec<T>, Error>
+    pub(super) async fn labelled_or_named<T>(&self, names: Vec<String>) -> Result<Vec<T>, Error>
     where
         T: KubeResource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
             + Clone
@@ -225,7 +230,7 @@ fn see_pod(pod: &KubePod) -> Pod {
 }
 
 /// Kubernetes' own word for why a pod does not run. That it is only just starting is no trouble.
-fn trouble(pod: &KubePod, conditions: &[PodCondition]) -> Option<String> {
+pub(super) fn trouble(pod: &KubePod, conditions: &[PodCondition]) -> Option<String> {
     let unschedulable = conditions
         .iter()
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")

@@ -25,6 +25,10 @@ use crate::runtime::telemetry::{self, LogArgs, TelemetryError};
 /// The image of new servers, unless another is chosen.
 const DEFAULT_NATS_IMAGE: &str = "docker.io/library/nats:2.15.2-scratch";
 
+/// The image of `membershipd`, unless another is chosen: the operator's own has it, too.
+const DEFAULT_MEMBERSHIPD_IMAGE: &str =
+    concat!("ghcr.io/unibus/membership-operator:", env!("CARGO_PKG_VERSION"));
+
 /// The Lease's name.
 const LEASE: &str = "membership-operator";
 
@@ -40,6 +44,10 @@ pub struct RunArgs {
     /// Image of NATS servers when a resource names none
     #[arg(long, env = "DEFAULT_NATS_IMAGE", value_name = "IMAGE", default_value = DEFAULT_NATS_IMAGE)]
     default_nats_image: String,
+    /// Image of membershipd when a resource names none
+    #[arg(long, env = "DEFAULT_MEMBERSHIPD_IMAGE", value_name = "IMAGE",
+          default_value = DEFAULT_MEMBERSHIPD_IMAGE)]
+    default_membershipd_image: String,
     /// How to reach the servers; by pods in Kubernetes, else by port-forward
     #[arg(long, env = "NATS_ACCESS", value_enum, value_name = "WAY")]
     nats_access: Option<NatsAccess>,
@@ -137,6 +145,7 @@ async fn work(args: &RunArgs, client: Client, claim: Claim, figures: Figures, st
     let settings = Settings {
         namespaces: args.watch_namespaces.iter().filter(|one| !one.is_empty()).cloned().collect(),
         default_image: args.default_nats_image.clone(),
+        default_membershipd_image: args.default_membershipd_image.clone(),
         access: args.nats_access.unwrap_or_else(usual_access),
         instance: args.identity.clone(),
         concurrency: args.concurrency,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use data_encoding::HEXLOWER;
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::jiff::Timestamp;
@@ -107,6 +108,7 @@ fn controller(
         .owns(api::<ConfigMap>(context, namespace), ours())
         .owns(api::<Service>(context, namespace), ours())
         .owns(api::<PodDisruptionBudget>(context, namespace), ours())
+        .owns(api::<Job>(context, namespace), ours())
         .watches(api::<PartialObjectMeta<Pod>>(context, namespace), ours(), |pod| by_label(&pod))
         .watches(
             api::<PartialObjectMeta<PersistentVolumeClaim>>(context, namespace),
@@ -236,6 +238,7 @@ fn given(context: &Context) -> Given {
         now: Timestamp::now(),
         fresh_id: HEXLOWER.encode(&id),
         default_image: context.settings.default_image.clone(),
+        default_membershipd_image: context.settings.default_membershipd_image.clone(),
     }
 }
 

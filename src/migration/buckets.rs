@@ -65,7 +65,8 @@ impl Target for Buckets {
         let migration = serde_json::to_value(marker).map_err(|error| {
             StoreError::new(ErrorKind::Invalid, "the marker cannot be written").caused_by(error)
         })?;
-        let control = Control { migration: Some(migration), ..record };
+        let mut control = Control { migration: Some(migration), ..record };
+        control.note_born(self.store.born());
         self.store.set_control(&control, revision, deadline).await
     }
 

@@ -131,8 +131,19 @@ async fn kubectl_shows_the_columns_and_explains_the_fields() {
     let kubectl = cluster().kubectl();
     let table = kubectl.run(["get", "mbc", "--namespace=columns"]).unwrap();
     let heads: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(heads, ["NAME", "READY", "STATUS", "SERVERS", "BUCKETS", "LEADER", "AGE"]);
-    for field in ["", ".spec", ".spec.nats.storage", ".spec.buckets", ".status"] {
+    assert_eq!(
+        heads,
+        ["NAME", "READY", "STATUS", "SERVERS", "BUCKETS", "LEADER", "MIGRATED", "AGE"]
+    );
+    for field in [
+        "",
+        ".spec",
+        ".spec.nats.storage",
+        ".spec.buckets",
+        ".spec.sqlite",
+        ".spec.migration",
+        ".status",
+    ] {
         let path = format!("membershipcluster{field}");
         let text = kubectl.run(["explain", &path]).unwrap();
         assert!(!text.contains("<no description>"), "{path}: {text}");

@@ -68,6 +68,7 @@ fn rights() -> Value {
         ["membership.unibus.dev", "membershipclusters/status", ["patch"]],
         ["membership.unibus.dev", "membershipclusters/finalizers", ["update"]],
         ["apps", "statefulsets", ["get", "list", "watch", "create", "patch", "delete"]],
+        ["batch", "jobs", ["get", "list", "watch", "create", "delete"]],
         ["", "configmaps", ["get", "list", "watch", "create", "patch"]],
         ["", "services", ["get", "list", "watch", "create", "patch"]],
         ["policy", "poddisruptionbudgets", ["get", "list", "watch", "create", "patch"]],

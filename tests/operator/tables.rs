@@ -20,6 +20,15 @@ pub fn sensible() -> Vec<Value> {
         json!({"nats": {"podSecurityContext": {"runAsUser": 1000, "supplementalGroups": [2000]}}}),
         json!({"bootstrap": {"settle": "500ms", "timeout": "5m"}}),
         json!({"deletionPolicy": "Delete", "suspend": true}),
+        json!({"sqlite": {"claimName": "membership-sqlite"}}),
+        json!({"sqlite": {"claimName": "old.claim-1", "path": "data/v2/members_1.db"}}),
+        json!({"sqlite": {"claimName": "a"}, "migration": {"backup": "Never"}}),
+        json!({"sqlite": {"claimName": "a"}, "migration": {"backupClaimName": "b"}}),
+        json!({"sqlite": {"claimName": "a"}, "migration": {
+            "image": "registry.example/membershipd:1.2",
+            "podSecurityContext": {"runAsUser": 1000, "fsGroup": 1000},
+            "resources": {"limits": {"memory": "256Mi"}},
+        }}),
     ]
 }
 
@@ -58,6 +67,27 @@ pub fn senseless() -> Vec<(Value, &'static str)> {
         (json!({"bootstrap": {"settle": "-5s"}}), "settle must be a duration above zero"),
         (json!({"bootstrap": {"timeout": "5 m"}}), "timeout must be a duration above zero"),
         (json!({"bootstrap": {"settle": "3m"}}), "settle must be shorter than timeout"),
+        (json!({"migration": {}}), "migration needs sqlite"),
+        (
+            json!({"sqlite": {"claimName": "a", "path": "/etc/passwd"}}),
+            "path must be a path inside",
+        ),
+        (json!({"sqlite": {"claimName": "a", "path": "a/../../b"}}), "path must be a path inside"),
+        (json!({"sqlite": {"claimName": "a", "path": "--db"}}), "path must be a path inside"),
+        (json!({"sqlite": {"claimName": "a", "path": "a b.db"}}), "path must be a path inside"),
+        (json!({"sqlite": {"claimName": "a", "path": "a.db\n"}}), "path must be a path inside"),
+        (
+            json!({"sqlite": {"claimName": "a"}, "migration": {"backup": "Never", "backupClaimName": "b"}}),
+            "backupClaimName needs backup: Always",
+        ),
+        (
+            json!({"sqlite": {"claimName": "a"}, "migration": {"backupClaimName": "a"}}),
+            "must name another claim than sqlite.claimName",
+        ),
+        (
+            json!({"sqlite": {"claimName": "a"}, "migration": {"image": "membershipd"}}),
+            "image must be",
+        ),
     ]
 }
 
@@ -95,5 +125,11 @@ pub fn accepted_changes() -> Vec<(Value, Value)> {
         (json!({"buckets": {"replicas": 1}}), json!({"buckets": {"replicas": 3}})),
         (json!({}), json!({"bootstrap": {"settle": "1s"}, "deletionPolicy": "Delete"})),
         (json!({}), json!({"suspend": true})),
+        (json!({}), json!({"sqlite": {"claimName": "a"}})),
+        (json!({"sqlite": {"claimName": "a"}}), json!({})),
+        (
+            json!({"sqlite": {"claimName": "a"}}),
+            json!({"sqlite": {"claimName": "b", "path": "c.db"}}),
+        ),
     ]
 }

@@ -1,11 +1,15 @@
 //! Version `v1alpha1` of the resource. Changes are additive; a field enters together with the
 //! code that acts on it.
 
+mod migration;
 mod pod_options;
 mod scalars;
 mod spec;
 mod status;
 
+pub use migration::{
+    BackupPolicy, Migration, MigrationCounts, MigrationState, MigrationStatus, Sqlite,
+};
 pub use pod_options::{
     ImagePullPolicy, LocalSecret, PodOptions, PodSecurityContext, ResourceAmounts, Resources,
     Toleration, TolerationEffect, TolerationOperator, TopologySpreadConstraint, WhenUnsatisfiable,

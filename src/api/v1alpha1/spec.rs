@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, DurationText, MembershipClusterStatus, PodOptions};
+use super::{ByteSize, DurationText, MembershipClusterStatus, Migration, PodOptions, Sqlite};
 
 const NAME: &str = "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && \
     size(self.metadata.name) <= 40";
@@ -14,6 +14,9 @@ const BUCKET_REPLICAS_FIT: &str =
 /// cannot overflow where a product of integers could.
 const BUCKETS_FIT_THE_VOLUME: &str = "35.0 * quantity(self.buckets.maxBytes).asApproximateFloat() <= \
     4.0 * quantity(self.nats.storage.size).asApproximateFloat()";
+const MIGRATION_HAS_A_SOURCE: &str = "!has(self.migration) || has(self.sqlite)";
+const BACKUP_GOES_ELSEWHERE: &str = "!has(self.migration) || !has(self.sqlite) || \
+    !has(self.migration.backupClaimName) || self.migration.backupClaimName != self.sqlite.claimName";
 const SAME_SIZE: &str = "quantity(self).compareTo(quantity(oldSelf)) == 0";
 const SAME_CLASS: &str = "has(self.storageClassName) == has(oldSelf.storageClassName) && \
     (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)";
@@ -48,6 +51,7 @@ const SETTLE_WITHIN_TIMEOUT: &str = "duration(self.settle) < duration(self.timeo
     printcolumn(name = "Servers", type_ = "string", json_path = ".status.servers", description = "NATS servers ready and wanted"),
     printcolumn(name = "Buckets", type_ = "string", json_path = ".status.bucketReplicas", description = "Replicas that every bucket has"),
     printcolumn(name = "Leader", type_ = "string", json_path = ".status.metaLeader.server", description = "The server that leads JetStream's meta group"),
+    printcolumn(name = "Migrated", type_ = "string", json_path = ".status.conditions[?(@.type==\"Migrated\")].status", description = "Whether a SQLite file was moved into the buckets"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "NATS", type_ = "string", json_path = ".status.natsVersion", description = "Version of the servers", priority = 1),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoints.nats", description = "Where clients inside the Kubernetes cluster connect", priority = 1),
@@ -56,7 +60,9 @@ const SETTLE_WITHIN_TIMEOUT: &str = "duration(self.settle) < duration(self.timeo
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new(BUCKET_REPLICAS_FIT).message("buckets.replicas must not exceed replicas: each replica needs a server of its own"),
-    validation = Rule::new(BUCKETS_FIT_THE_VOLUME).message("buckets.maxBytes is too large: seven buckets of that size must fit into 80 % of nats.storage.size")
+    validation = Rule::new(BUCKETS_FIT_THE_VOLUME).message("buckets.maxBytes is too large: seven buckets of that size must fit into 80 % of nats.storage.size"),
+    validation = Rule::new(MIGRATION_HAS_A_SOURCE).message("migration needs sqlite: there is nothing to move without it"),
+    validation = Rule::new(BACKUP_GOES_ELSEWHERE).message("migration.backupClaimName must name another claim than sqlite.claimName; leave it out to keep the backup beside the file")
 )]
 pub struct MembershipClusterSpec {
     /// Number of NATS servers: 1, 3 or 5. One server is for development: it has no failover.
@@ -78,6 +84,14 @@ pub struct MembershipClusterSpec {
     /// How the first start is judged.
     #[serde(default)]
     pub bootstrap: Bootstrap,
+
+    /// The SQLite file that the cluster begins from. It is moved into the buckets once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqlite: Option<Sqlite>,
+
+    /// How the SQLite file is moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<Migration>,
 
     /// What becomes of the volumes when the resource is deleted.
     #[serde(default)]

@@ -6,6 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::MigrationStatus;
+
 /// What the operator last saw.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -59,6 +61,10 @@ pub struct MembershipClusterStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub buckets: Vec<BucketStatus>,
+
+    /// How far the move of the SQLite file has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<MigrationStatus>,
 
     /// Where clients connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]

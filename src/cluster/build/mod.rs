@@ -4,6 +4,7 @@
 //! the same input always builds the same object.
 
 mod config_map;
+mod job;
 mod nats_config;
 mod nats_value;
 mod permissions;
@@ -19,6 +20,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
+pub use job::build_migration_job;
 pub(in crate::cluster) use nats_config::digest;
 pub use nats_config::{CONFIG_METADATA, PublicKeys, nats_config};
 pub use secret::{PUBLIC_KEY, SEED_KEY, build_secret};

@@ -11,8 +11,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::api::v1alpha1::{
-    self as api, AntiAffinity, ImagePullPolicy, ResourceAmounts, Resources, TolerationEffect,
-    TolerationOperator, WhenUnsatisfiable,
+    self as api, AntiAffinity, ImagePullPolicy, PodOptions, ResourceAmounts, Resources,
+    TolerationEffect, TolerationOperator, WhenUnsatisfiable,
 };
 use crate::cluster::validate::ValidatedCluster;
 
@@ -26,13 +26,34 @@ pub(super) fn apply(cluster: &ValidatedCluster, spec: PodSpec) -> PodSpec {
         LabelSelector { match_labels: Some(cluster.names.selector()), ..LabelSelector::default() };
     PodSpec {
         affinity: Some(apart(cluster.anti_affinity, &selector)),
+        security_context: Some(users(options.pod_security_context.as_ref(), Some(NOBODY))),
+        ..placed(options, &selector, spec)
+    }
+}
+
+/// The pod with the options of a part that works on a volume of somebody else: no group takes over
+/// the files in it unless that was asked for.
+pub(super) fn apply_to_guest(
+    options: &PodOptions,
+    labels: &BTreeMap<String, String>,
+    spec: PodSpec,
+) -> PodSpec {
+    let selector = LabelSelector { match_labels: Some(labels.clone()), ..LabelSelector::default() };
+    PodSpec {
+        security_context: Some(users(options.pod_security_context.as_ref(), None)),
+        ..placed(options, &selector, spec)
+    }
+}
+
+/// Where the pod runs, and by whose leave its image is had.
+fn placed(options: &PodOptions, selector: &LabelSelector, spec: PodSpec) -> PodSpec {
+    PodSpec {
         image_pull_secrets: some(options.image_pull_secrets.iter().map(pull_secret).collect()),
         node_selector: (!options.node_selector.is_empty()).then(|| options.node_selector.clone()),
         priority_class_name: options.priority_class_name.clone(),
-        security_context: Some(users(options.pod_security_context.as_ref())),
         tolerations: some(options.tolerations.iter().map(toleration).collect()),
         topology_spread_constraints: some(
-            options.topology_spread_constraints.iter().map(|one| spread(one, &selector)).collect(),
+            options.topology_spread_constraints.iter().map(|one| spread(one, selector)).collect(),
         ),
         ..spec
     }
@@ -61,11 +82,11 @@ fn apart(rule: AntiAffinity, selector: &LabelSelector) -> Affinity {
 }
 
 /// `OnRootMismatch`: changing the owner of every file of a large volume would delay each start.
-fn users(options: Option<&api::PodSecurityContext>) -> PodSecurityContext {
+fn users(options: Option<&api::PodSecurityContext>, group: Option<i64>) -> PodSecurityContext {
     let options = options.cloned().unwrap_or_default();
     PodSecurityContext {
-        fs_group: Some(options.fs_group.unwrap_or(NOBODY)),
-        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+        fs_group_change_policy: options.fs_group.or(group).map(|_| "OnRootMismatch".to_owned()),
+        fs_group: options.fs_group.or(group),
         run_as_group: Some(options.run_as_group.unwrap_or(NOBODY)),
         run_as_non_root: Some(true),
         run_as_user: Some(options.run_as_user.unwrap_or(NOBODY)),

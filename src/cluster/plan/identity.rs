@@ -23,6 +23,9 @@ fn strangers(look: &Look<'_>) -> Vec<(&'static str, String, Option<String>)> {
     for (role, secret) in &world.secrets {
         found.push(("Secret", names.secret(*role), stranger(secret)));
     }
+    for (name, job) in &world.migration.jobs {
+        found.push(("Job", name.clone(), stranger(job)));
+    }
     found
         .into_iter()
         .filter_map(|(kind, name, whose)| whose.map(|owner| (kind, name, owner)))

@@ -2,7 +2,7 @@
 //!
 //! * `step` and `wait` are the words of a plan, `look` is what each decision is made from.
 //! * One file an idea, in the order in which a pass asks: `identity` (whose data, whose names),
-//!   `children` with `drift`, `buckets`, `restart`; and `deletion`.
+//!   `children` with `drift`, `buckets`, `restart`, `migrate`; and `deletion`.
 //! * `pace` says when to look again.
 //!
 //! A plan holds no progress: it follows from what one look found, so that it does not matter
@@ -14,6 +14,7 @@ mod deletion;
 mod drift;
 mod identity;
 mod look;
+mod migrate;
 mod pace;
 mod restart;
 mod step;
@@ -23,6 +24,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
+pub use migrate::{JobPlan, MigrationTrouble, MigrationWait};
 pub use pace::{BackOff, Towards, probe_pace, requeue_after};
 pub use step::{ObjectId, Step};
 pub use wait::{Trouble, Wait};
@@ -107,7 +109,10 @@ fn converge(look: &Look<'_>) -> Stage {
         before => restart::servers_are_current(look, revision, before)?,
     }
     restart::configurations_are_current(look, &facts)?;
-    if look.settled().is_some() { look::go_on() } else { look::wait(Wait::MetaLeader) }
+    if look.settled().is_none() {
+        return look::wait(Wait::MetaLeader);
+    }
+    migrate::is_as_wanted(look)
 }
 
 /// The finalizer is there exactly while the policy is `Delete`, and before anything that it is for.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::migrate::JobPlan;
 use crate::cluster::names::{Bucket, Role};
 use crate::cluster::world::ClaimMark;
 
@@ -80,6 +81,17 @@ pub enum Step {
         /// Its name.
         server: String,
     },
+    /// Makes a Job that moves the SQLite file. Create-only: when one of its name exists, nothing is
+    /// changed and the pass ends. Risky.
+    RunMigration {
+        /// Which.
+        job: JobPlan,
+    },
+    /// Deletes a Job of the migration, and with it its pods.
+    DeleteJob {
+        /// Which.
+        job: ObjectId,
+    },
     /// Deletes the StatefulSet, and with it its pods.
     DeleteStatefulSet {
         /// Which.
@@ -105,6 +117,7 @@ impl Step {
             | Self::StepDownMeta { .. }
             | Self::RestartServer { .. }
             | Self::AcceptLoss { .. }
+            | Self::RunMigration { .. }
             | Self::MarkClaims { mark: ClaimMark::LossAccepted, .. }
             | Self::DeleteStatefulSet { .. }
             | Self::DeleteClaim { .. } => true,
@@ -115,6 +128,7 @@ impl Step {
             | Self::CreateControl { .. }
             | Self::RecordBuckets { .. }
             | Self::MarkClaims { .. }
+            | Self::DeleteJob { .. }
             | Self::ReloadServer { .. } => false,
         }
     }
@@ -135,6 +149,8 @@ impl Step {
             | Self::CreateSecret { .. }
             | Self::MarkClaims { .. }
             | Self::RestartServer { .. }
+            | Self::RunMigration { .. }
+            | Self::DeleteJob { .. }
             | Self::DeleteStatefulSet { .. }
             | Self::DeleteClaim { .. } => false,
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::migrate::{MigrationTrouble, MigrationWait};
 use crate::cluster::names::Bucket;
 
 /// What stands between the world after a pass and the wanted one.
@@ -60,6 +61,8 @@ pub enum Wait {
         /// Their names.
         servers: Vec<String>,
     },
+    /// The SQLite file to be moved into the buckets.
+    Migration(MigrationWait),
     /// Pods and claims of this resource, which is being deleted, to be gone.
     OwnChildrenGone {
         /// Their kinds and names.
@@ -107,6 +110,8 @@ pub enum Trouble {
         /// What the spec says.
         to: i32,
     },
+    /// Something stands against the move of the SQLite file.
+    Migration(MigrationTrouble),
     /// The size of the volumes differs from what exists.
     StorageChanged {
         /// What exists.

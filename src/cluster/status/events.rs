@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::migration;
 use super::view::View;
 use crate::api::conditions::{ConditionType, Reason, find};
 use crate::api::v1alpha1::MembershipClusterStatus;
@@ -30,7 +31,7 @@ pub enum EventKind {
     Warning,
 }
 
-fn event(kind: EventKind, reason: &str, action: &'static str, note: &str) -> Event {
+pub(super) fn event(kind: EventKind, reason: &str, action: &'static str, note: &str) -> Event {
     Event { kind, reason: reason.to_owned(), action, note: note.to_owned() }
 }
 
@@ -39,6 +40,7 @@ pub(super) fn all(view: &View<'_>, new: &MembershipClusterStatus) -> Vec<Event> 
     let mut events: Vec<Event> = adopted(view, old, new).into_iter().collect();
     events.extend(view.pass.done.iter().filter_map(|step| deed(view, step)));
     events.extend(of_conditions(&old.conditions, &new.conditions));
+    events.extend(migration::done_event(&old.conditions, new));
     events
 }
 
@@ -84,6 +86,12 @@ fn deed(view: &View<'_>, step: &Step) -> Option<Event> {
             let note = format!("deleting claim {} with its data", claim.name);
             Some(event(EventKind::Normal, "DeletingVolume", "Delete", &note))
         }
+        Step::RunMigration { job } => {
+            let name = view.cluster.names.migration_job(job.number);
+            let source = view.cluster.migration.as_ref()?.source.to_string();
+            let note = format!("Job {name} moves {source} into the buckets");
+            Some(event(EventKind::Normal, "MigrationStarted", "Migrate", &note))
+        }
         Step::SetFinalizer
         | Step::RemoveFinalizer
         | Step::CreateSecret { .. }
@@ -93,6 +101,7 @@ fn deed(view: &View<'_>, step: &Step) -> Option<Event> {
         | Step::MarkClaims { .. }
         | Step::RaiseReplicas { .. }
         | Step::ReloadServer { .. }
+        | Step::DeleteJob { .. }
         | Step::DeleteStatefulSet { .. } => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::jiff::SignedDuration;
 
+use super::migration;
 use super::view::View;
 use super::words::{list, servers, trouble_reason, trouble_words, unsettled_words, wait_words};
 use crate::api::conditions::{ConditionType, Finding, Reason, Truth, find};
@@ -10,7 +11,7 @@ use crate::cluster::equal::Equality;
 use crate::cluster::plan::Wait;
 
 /// A status with its why, not yet said of a condition.
-type Verdict = (Truth, Reason, String);
+pub(super) type Verdict = (Truth, Reason, String);
 
 /// Every condition, in the order in which they are written.
 pub(super) fn all(view: &View<'_>) -> Vec<Finding> {
@@ -18,7 +19,8 @@ pub(super) fn all(view: &View<'_>) -> Vec<Finding> {
     let stalled = stalled(view, &servers);
     let reconciling = reconciling(view, &stalled);
     let buckets = buckets_ready(view);
-    let ready = ready(view, &stalled, &reconciling, &buckets);
+    let migrated = migration::migrated(view);
+    let ready = ready(view, &stalled, &reconciling, (&buckets, &migrated));
     let degraded = degraded(view, &ready, &reconciling);
     let headline = headline(view, &ready, &stalled, &reconciling, &degraded);
     let meta = meta_leader_settled(view);
@@ -30,6 +32,7 @@ pub(super) fn all(view: &View<'_>) -> Vec<Finding> {
         (ConditionType::ServersReady, servers),
         (ConditionType::MetaLeaderSettled, meta),
         (ConditionType::BucketsReady, buckets),
+        (ConditionType::Migrated, migrated),
     ]
     .map(|(kind, (truth, reason, message))| Finding::new(kind, truth, reason, message))
     .into()
@@ -56,7 +59,7 @@ fn headline(
 }
 
 /// What a past report said, while NATS has been silent only shortly.
-fn past(view: &View<'_>, kind: ConditionType) -> Option<Verdict> {
+pub(super) fn past(view: &View<'_>, kind: ConditionType) -> Option<Verdict> {
     if !view.keeps_the_past {
         return None;
     }
@@ -109,7 +112,7 @@ fn meta_leader_settled(view: &View<'_>) -> Verdict {
     }
 }
 
-fn unreachable(view: &View<'_>) -> Verdict {
+pub(super) fn unreachable(view: &View<'_>) -> Verdict {
     let words = if view.world.key_refused {
         "NATS refuses the operator's key; servers take up the new one by a restart"
     } else {
@@ -213,6 +216,7 @@ const fn is_work(wait: &Wait) -> bool {
         | Wait::OwnChildrenGone { .. }
         | Wait::BucketsMade { .. }
         | Wait::BucketsRaised { .. }
+        | Wait::Migration(_)
         | Wait::Restarts { .. }
         | Wait::Reloads { .. } => true,
         Wait::Nothing
@@ -226,7 +230,12 @@ const fn is_work(wait: &Wait) -> bool {
     }
 }
 
-fn ready(view: &View<'_>, stalled: &Verdict, reconciling: &Verdict, buckets: &Verdict) -> Verdict {
+fn ready(
+    view: &View<'_>,
+    stalled: &Verdict,
+    reconciling: &Verdict,
+    (buckets, migrated): (&Verdict, &Verdict),
+) -> Verdict {
     if view.cluster.deleting {
         let (reason, words) = wait_words(view.cluster, &view.world.pods, &view.pass.plan.wait);
         return (Truth::False, reason, words);
@@ -244,6 +253,9 @@ fn ready(view: &View<'_>, stalled: &Verdict, reconciling: &Verdict, buckets: &Ve
         None => return unreachable(view),
         Some(false) => return (Truth::False, Reason::QuorumLost, quorum_words(view)),
         Some(true) => {}
+    }
+    if migration::is_lacking(view, migrated) {
+        return (Truth::False, migrated.1, migrated.2.clone());
     }
     if every_bucket_serves(view) && (buckets.0 == Truth::True || may_lag(view, reconciling)) {
         return (Truth::True, Reason::AsExpected, "serving as wanted".to_owned());

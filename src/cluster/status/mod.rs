@@ -1,7 +1,7 @@
 //! From the world and a plan to what users read: status, conditions and Events.
 //!
 //! * `view` is what the world shows, `findings` the conditions that follow, `words` the sentences,
-//!   `buckets` each bucket's state, `events` what changed since the last report.
+//!   `buckets` each bucket's state, `migration` the move from SQLite, `events` what changed since the last report.
 //!
 //! A report is made anew from the world each time. The last one is read for three things only: how
 //! long something holds, what changed, and that a cluster has been ready before, so that a server
@@ -10,6 +10,7 @@
 mod buckets;
 mod events;
 mod findings;
+mod migration;
 mod view;
 mod words;
 
@@ -112,6 +113,7 @@ fn fields(view: &View<'_>, conditions: Vec<Condition>) -> MembershipClusterStatu
         available_image: available_image(view),
         meta_leader: meta_leader(view),
         buckets: view.buckets.clone(),
+        migration: migration::status(view),
         endpoints: made.then(|| Endpoints { nats: cluster.names.client_url() }),
         cluster_id: known_id.or_else(|| old.cluster_id.clone()),
     }
@@ -181,7 +183,8 @@ pub fn report_invalid(
         ConditionType::Degraded
         | ConditionType::ServersReady
         | ConditionType::MetaLeaderSettled
-        | ConditionType::BucketsReady => finding(kind, Truth::Unknown),
+        | ConditionType::BucketsReady
+        | ConditionType::Migrated => finding(kind, Truth::Unknown),
     });
     let status = MembershipClusterStatus {
         observed_generation: Some(generation),

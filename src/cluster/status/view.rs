@@ -134,6 +134,7 @@ impl<'a> View<'a> {
             | Wait::BucketsEqual { .. }
             | Wait::Restarts { .. }
             | Wait::Reloads { .. }
+            | Wait::Migration(_)
             | Wait::OwnChildrenGone { .. } => None,
         }
     }

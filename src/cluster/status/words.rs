@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::migration;
 use crate::api::ACCEPT_LOSS;
 use crate::api::conditions::Reason;
 use crate::cluster::names::Bucket;
@@ -74,6 +75,7 @@ pub fn wait_words(cluster: &ValidatedCluster, pods: &[Pod], wait: &Wait) -> (Rea
         | Wait::BucketLeaders { .. }
         | Wait::BucketsRaised { .. }
         | Wait::BucketsEqual { .. } => bucket_words(cluster, wait),
+        Wait::Migration(wait) => migration::wait_words(wait),
         Wait::Person(trouble) => (trouble_reason(trouble), trouble_words(cluster, trouble)),
     }
 }
@@ -105,6 +107,7 @@ fn bucket_words(cluster: &ValidatedCluster, wait: &Wait) -> (Reason, String) {
         | Wait::MetaLeader
         | Wait::Restarts { .. }
         | Wait::Reloads { .. }
+        | Wait::Migration(_)
         | Wait::Person(_) => (Reason::ReconcileComplete, String::new()),
     }
 }
@@ -126,12 +129,14 @@ pub(super) const fn trouble_reason(trouble: &Trouble) -> Reason {
         Trouble::BucketLost { .. } => Reason::BucketLost,
         Trouble::ReplicasChanged { .. } => Reason::ReplicasChanged,
         Trouble::StorageChanged { .. } => Reason::StorageChanged,
+        Trouble::Migration(trouble) => migration::trouble_reason(trouble),
     }
 }
 
 /// What happened, why nothing is done, and what a person can do.
 pub(super) fn trouble_words(cluster: &ValidatedCluster, trouble: &Trouble) -> String {
     match trouble {
+        Trouble::Migration(trouble) => migration::trouble_words(cluster, trouble),
         Trouble::NameTaken { kind, name, owner } => format!(
             "{kind} {name} belongs to {owner} and is left alone: delete it, or give this resource \
              another name"

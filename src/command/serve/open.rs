@@ -1,6 +1,7 @@
 //! Opens what is served from, and waits for it as long as a start may take. It makes a SQLite file
 //! that is not there; buckets are the operator's, or `init`'s, to make.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,7 +104,7 @@ async fn ready(nats: &NatsChoice, options: &NatsOptions) -> StoreResult<KvStore>
     let store = KvStore::open(options, prefix, settings).await?;
     let deadline = Deadline::after(LOOK);
     let Versioned { record, revision } = store.control(deadline).await?;
-    if let Some(control) = claimed(record, UnixMillis::now())? {
+    if let Some(control) = claimed(record, store.born(), UnixMillis::now())? {
         store.set_control(&control, revision, deadline).await?;
     }
     Ok(store)
@@ -111,7 +112,12 @@ async fn ready(nats: &NatsChoice, options: &NatsOptions) -> StoreResult<KvStore>
 
 /// What the store must say of itself before it is served from; `None` when it says so already. Once
 /// it has been served from, nothing may be moved into it any more.
-fn claimed(control: Control, now: UnixMillis) -> StoreResult<Option<Control>> {
+fn claimed(
+    mut control: Control,
+    born: &BTreeMap<String, String>,
+    now: UnixMillis,
+) -> StoreResult<Option<Control>> {
+    let before = control.clone();
     if let Some(migration) = &control.migration {
         let marker: Marker = serde_json::from_value(migration.clone()).map_err(|_| {
             StoreError::new(
@@ -130,10 +136,9 @@ fn claimed(control: Control, now: UnixMillis) -> StoreResult<Option<Control>> {
             }
         }
     }
-    match control.served_since {
-        Some(_) => Ok(None),
-        None => Ok(Some(Control { served_since: Some(now), ..control })),
-    }
+    control.served_since = control.served_since.or(Some(now));
+    control.note_born(born);
+    Ok((control != before).then_some(control))
 }
 
 #[cfg(test)]
@@ -156,19 +161,33 @@ mod tests {
 
     #[test]
     fn a_store_is_claimed_once_and_never_in_the_middle_of_a_move() {
-        let now = UnixMillis(7);
+        let (now, none) = (UnixMillis(7), BTreeMap::new());
         for migration in [None, marker("done")] {
-            let claimed_now = claimed(control(migration.clone(), None), now).unwrap().unwrap();
+            let claimed_now =
+                claimed(control(migration.clone(), None), &none, now).unwrap().unwrap();
             assert_eq!(claimed_now, control(migration.clone(), Some(7)));
-            assert_eq!(claimed(control(migration, Some(3)), now).unwrap(), None);
+            assert_eq!(claimed(control(migration, Some(3)), &none, now).unwrap(), None);
         }
         for (migration, kind) in [
             (marker("importing"), ErrorKind::Unavailable),
             (marker("else"), ErrorKind::Corrupt),
             (Some(json!(1)), ErrorKind::Corrupt),
         ] {
-            assert_eq!(claimed(control(migration, Some(3)), now).unwrap_err().kind(), kind);
+            assert_eq!(claimed(control(migration, Some(3)), &none, now).unwrap_err().kind(), kind);
         }
+    }
+
+    #[test]
+    fn a_bucket_is_noted_once_as_the_one_that_was_served_from() {
+        let now = UnixMillis(7);
+        let born = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(name, when)| ((*name).to_owned(), (*when).to_owned())).collect()
+        };
+        let first = claimed(control(None, None), &born(&[("a", "1")]), now).unwrap().unwrap();
+        assert_eq!(first.born, born(&[("a", "1")]));
+        assert_eq!(claimed(first.clone(), &born(&[("a", "1")]), now).unwrap(), None);
+        let more = claimed(first, &born(&[("a", "2"), ("b", "3")]), now).unwrap().unwrap();
+        assert_eq!(more.born, born(&[("a", "1"), ("b", "3")]));
     }
 
     #[test]

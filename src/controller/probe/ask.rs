@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 
+use super::super::migrate::mark;
 use super::Links;
 use crate::cluster::build::CONFIG_METADATA;
 use crate::cluster::names::Bucket;
@@ -138,11 +139,13 @@ fn in_cluster_words(prefix: &Prefix, record: &Control) -> Lookup<ControlRecord> 
         names.iter().map(bucket).collect()
     };
     let (made, losses) = (known(&record.buckets), known(&record.losses_accepted));
-    match made.and_then(|made| Ok((made, losses?))) {
-        Ok((made, losses_accepted)) => Lookup::Present(ControlRecord {
+    let migration = record.migration.as_ref().map(mark).transpose();
+    match made.and_then(|made| Ok((made, losses?, migration?))) {
+        Ok((made, losses_accepted, migration)) => Lookup::Present(ControlRecord {
             cluster_id: record.cluster_id.clone(),
             made,
             losses_accepted,
+            migration,
         }),
         Err(why) => Lookup::Unreadable { why },
     }
@@ -202,6 +205,7 @@ mod tests {
             losses_accepted: vec!["U_users".to_owned()],
             first_admin: None,
             served_since: None,
+            born: Default::default(),
             migration: None,
         };
         let read = in_cluster_words(&prefix, &record);

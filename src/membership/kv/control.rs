@@ -1,5 +1,6 @@
 //! The one record about the store itself.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -31,9 +32,22 @@ pub struct Control {
     /// Since when a service has answered from the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served_since: Option<UnixMillis>,
+    /// When each bucket was made, once anything was kept in it, as the servers say it. One that was
+    /// made at another time has lost what it held.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub born: BTreeMap<String, String>,
     /// How far a migration into the store has come, in the migration's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<Value>,
+}
+
+impl Control {
+    /// Notes when buckets were made. What is noted already stays.
+    pub fn note_born(&mut self, born: &BTreeMap<String, String>) {
+        for (name, when) in born {
+            self.born.entry(name.clone()).or_insert_with(|| when.clone());
+        }
+    }
 }
 
 /// The record of a store that need not be complete: for whoever makes its buckets one by one.

@@ -1,5 +1,6 @@
 //! Making a store and opening one. Opening never makes or changes anything.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::bucket::{Bucket, Prefix, Size};
@@ -83,6 +84,7 @@ async fn first_record(
         losses_accepted: Vec::new(),
         first_admin: None,
         served_since: None,
+        born: BTreeMap::new(),
         migration: None,
     };
     match control::write(streams, &control, None, deadline).await {
@@ -92,7 +94,7 @@ async fn first_record(
     }
 }
 
-/// Checks that a store is there and ours.
+/// Checks that a store is there and ours. Gives when its buckets were made.
 ///
 /// # Errors
 /// `NotFound` when there is none, `ForeignStore`, `Corrupt`, `Unavailable`.
@@ -100,7 +102,7 @@ pub(super) async fn check(
     streams: &Streams,
     budget: Budget,
     with_requests: bool,
-) -> StoreResult<()> {
+) -> StoreResult<BTreeMap<String, String>> {
     let wanted = || Bucket::ALL.into_iter().filter(|b| with_requests || *b != Bucket::Requests);
     let found = look(streams, budget, wanted()).await?;
     let control = match found.has(Bucket::Control) {
@@ -122,7 +124,9 @@ pub(super) async fn check(
             ),
         ));
     }
-    found.check_settings()
+    found.check_settings()?;
+    let born = found.buckets.iter();
+    Ok(born.map(|(bucket, info)| (bucket.name(found.prefix), info.created.clone())).collect())
 }
 
 fn not_there(prefix: &Prefix) -> StoreError {
@@ -182,10 +186,17 @@ impl Found<'_> {
         control: &Control,
         wanted: impl IntoIterator<Item = Bucket>,
     ) -> StoreResult<()> {
-        let lost = wanted.into_iter().find(|bucket| {
-            control.buckets.contains(&bucket.name(self.prefix)) && !self.has(*bucket)
-        });
-        match lost {
+        let lost = |bucket: &Bucket| {
+            let name = bucket.name(self.prefix);
+            match self.buckets.iter().find(|(found, _)| found == bucket) {
+                None => control.buckets.contains(&name),
+                // Somebody put a new one in its place, in which nobody is.
+                Some((_, info)) => {
+                    control.born.get(&name).is_some_and(|born| *born != info.created)
+                }
+            }
+        };
+        match wanted.into_iter().find(lost) {
             None => Ok(()),
             Some(bucket) => Err(StoreError::new(
                 ErrorKind::Corrupt,

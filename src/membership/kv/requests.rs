@@ -110,6 +110,7 @@ impl RequestLog for KvStore {
             streams: Arc::new(self.streams.under(key.mutation())),
             fences: Arc::clone(&self.fences),
             patience: self.patience,
+            born: Arc::clone(&self.born),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The store as a whole: what it stands on, and each operation's way to where it is done.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +52,7 @@ pub struct KvStore {
     pub(super) streams: Arc<Streams>,
     pub(super) fences: Arc<Fences>,
     pub(super) patience: Duration,
+    pub(super) born: Arc<BTreeMap<String, String>>,
 }
 
 impl KvStore {
@@ -83,10 +85,10 @@ impl KvStore {
     }
 
     async fn of(streams: Streams, settings: Settings) -> StoreResult<Self> {
-        open::check(&streams, settings.budget, settings.with_requests).await?;
+        let born = open::check(&streams, settings.budget, settings.with_requests).await?;
         let streams = Arc::new(streams);
         let fences = Fences::new(Arc::clone(&streams));
-        Ok(Self { streams, fences, patience: settings.patience })
+        Ok(Self { streams, fences, patience: settings.patience, born: Arc::new(born) })
     }
 
     /// A record as it was read.
@@ -103,6 +105,12 @@ impl KvStore {
         deadline: Deadline,
     ) -> StoreResult<bool> {
         self.fences.stood(&self.stand(bucket, key, at), deadline).await
+    }
+
+    /// When the buckets were made that the store was opened on.
+    #[must_use]
+    pub fn born(&self) -> &BTreeMap<String, String> {
+        &self.born
     }
 
     /// What the store says of itself.

@@ -167,9 +167,31 @@ fn ends_with(file: &mut File, end: [u8; 8]) -> io::Result<bool> {
 }
 
 fn not_readable(path: &Path, error: io::Error) -> Failure {
-    Failure::new(
-        Reason::SourceNotReadable,
-        format!("{} cannot be read: check its path, owner and mode", path.display()),
-    )
-    .caused_by(error)
+    let why = if error.kind() == io::ErrorKind::NotFound {
+        "there is no such file: check its path".to_owned()
+    } else {
+        whose(path)
+    };
+    Failure::new(Reason::SourceNotReadable, format!("{} cannot be read: {why}", path.display()))
+        .caused_by(error)
+}
+
+/// Who owns a file that keeps us out, and who we are.
+fn whose(path: &Path) -> String {
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    let us = format!(
+        "this runs as user {user} and group {group}",
+        user = user.as_raw(),
+        group = group.as_raw()
+    );
+    match std::fs::metadata(path) {
+        Ok(file) => format!(
+            "it belongs to user {} and group {} with mode {:04o}, and {us}: run this as that user, \
+             or change the owner or mode",
+            file.uid(),
+            file.gid(),
+            file.mode() & 0o7777
+        ),
+        Err(_) => format!("its folder cannot be entered, and {us}: check owners and modes"),
+    }
 }

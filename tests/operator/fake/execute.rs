@@ -164,6 +164,8 @@ impl Fake {
                     server.config = config;
                 }
             }
+            Step::RunMigration { job } => return self.run_migration(job),
+            Step::DeleteJob { job } => self.delete_job(job),
             Step::DeleteStatefulSet { stateful_set } => {
                 if !self.deleting {
                     self.violate("deleted the StatefulSet of a living resource");
@@ -203,6 +205,7 @@ impl Fake {
             cluster_id: cluster_id.to_owned(),
             made: [Bucket::Control].into(),
             losses_accepted: losses_accepted.clone(),
+            migration: None,
         });
         self.held.insert(Bucket::Control);
         true

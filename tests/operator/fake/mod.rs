@@ -4,6 +4,7 @@
 
 mod execute;
 mod kubernetes;
+pub mod migration;
 mod nats;
 mod observe;
 
@@ -59,6 +60,8 @@ pub struct Fake {
     pub dead: BTreeSet<String>,
     /// Buckets that held records of users at any time, and were not given up.
     pub held: BTreeSet<Bucket>,
+    /// The source of a migration and its Jobs.
+    pub migration: migration::Migration,
     pub violations: Vec<String>,
     /// Writes so far, by which a crash is placed.
     pub writes: usize,
@@ -126,6 +129,7 @@ impl Fake {
             leader_since: 0,
             dead: BTreeSet::new(),
             held: BTreeSet::new(),
+            migration: migration::Migration::default(),
             violations: Vec::new(),
             writes: 0,
             passes: 0,
@@ -175,6 +179,7 @@ impl Fake {
             now: Timestamp::from_second(self.now).unwrap(),
             fresh_id: format!("fresh-{}", self.passes),
             default_image: IMAGE.to_owned(),
+            default_membershipd_image: migration::IMAGE.to_owned(),
         }
     }
 
@@ -196,6 +201,7 @@ impl Fake {
         self.now += 1;
         self.kubernetes_lives();
         self.nats_lives();
+        self.jobs_live();
     }
 
     /// One pass of the operator over a view of the world. Reports like the hands do.

@@ -31,6 +31,7 @@ impl Fake {
             resource: Resource {
                 has_finalizer: self.finalizer,
                 accept_loss: self.accept_loss.clone(),
+                retry_migration: self.migration.retry.clone(),
                 status: self.status.clone(),
             },
             secrets,
@@ -41,6 +42,7 @@ impl Fake {
             stateful_set: found!(stateful_set),
             claims: self.claims.values().cloned().collect(),
             pods: self.pods.values().map(|server| server.pod.clone()).collect(),
+            migration: self.see_migration(&cluster),
             key_refused: !self.knows_key() && !self.running().is_empty(),
             silence: probe.silence(self.now),
             nats,

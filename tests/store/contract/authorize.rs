@@ -1,5 +1,6 @@
 //! The one question that must never be answered wrongly.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use membership_operator::membership::authorize::{AuthorizeRequest, Consistency, Standing};
@@ -7,6 +8,7 @@ use membership_operator::membership::ids::{Endpoint, RoomId, UserKey};
 use membership_operator::membership::records::{MemberRole, UserRole};
 use membership_operator::membership::store::{Deadline, NewMember, NewRoom};
 use membership_operator::membership::{Decision, DenyReason, MembershipStore};
+use tokio::task::JoinSet;
 
 use super::{Backend, denial};
 use crate::words::{guest, new_user, plain_room, room, soon, user};
@@ -109,6 +111,26 @@ pub async fn a_removal_holds_in_every_process_at_once(backend: &dyn Backend) {
         let decision = ask(&*fresh.store, 2, Some("lobby")).await;
         assert_eq!(denial(&decision), DenyReason::NotMember);
     }
+}
+
+/// Conditions on one record get into each other's way; that decides nothing about anybody.
+pub async fn a_crowd_that_asks_about_one_user_from_two_processes_is_let_in(backend: &dyn Backend) {
+    const CALLERS: u32 = 8;
+    const QUESTIONS: u32 = 20;
+    let fresh = backend.fresh().await;
+    fresh.store.add_user(new_user(1, UserRole::User), soon()).await.unwrap();
+    let stores = [Arc::clone(&fresh.store), backend.beside(&fresh).await];
+    let mut callers = JoinSet::new();
+    for caller in 0..CALLERS {
+        let store = Arc::clone(&stores[usize::try_from(caller % 2).unwrap()]);
+        callers.spawn(async move {
+            for _ in 0..QUESTIONS {
+                let decision = ask(&*store, 1, None).await;
+                assert!(decision.is_admit(), "{:?}", denial(&decision));
+            }
+        });
+    }
+    callers.join_all().await;
 }
 
 pub async fn a_passed_deadline_denies(backend: &dyn Backend) {

@@ -4,6 +4,7 @@
 mod closed;
 mod crash;
 mod histories;
+mod lost;
 mod open;
 mod servers;
 mod wires;

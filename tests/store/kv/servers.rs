@@ -45,9 +45,22 @@ pub async fn own(size: usize) -> Home {
     Home { nats: Arc::new(started(size, 1).await), prefix: prefix(0).parse().unwrap() }
 }
 
+/// The same with places for so many stores, where the operator may do anything: also what the product
+/// never does.
+pub async fn administered(size: usize, stores: usize) -> Vec<Home> {
+    let nats =
+        Arc::new(started_for(size, stores, |users| users.unrestricted(User::Operator)).await);
+    let home = |n| Home { nats: Arc::clone(&nats), prefix: prefix(n).parse().unwrap() };
+    (0..stores).map(home).collect()
+}
+
 async fn started(size: usize, prefixes: usize) -> Nats {
+    started_for(size, prefixes, |users| users).await
+}
+
+async fn started_for(size: usize, prefixes: usize, change: fn(Users) -> Users) -> Nats {
     let prefixes: Vec<String> = (0..prefixes).map(prefix).collect();
-    let users = Users::of_prefixes(&prefixes).unwrap();
+    let users = change(Users::of_prefixes(&prefixes).unwrap());
     let options = Servers::cluster_of(size).users(users).max_file_store(1 << 40);
     let nats = Nats::started(options).await.unwrap();
     // Once, before anybody reads them.
