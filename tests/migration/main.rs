@@ -14,6 +14,7 @@ mod environment;
 mod fence;
 mod fuzz;
 mod killed;
+mod last_words;
 mod memory;
 mod moving;
 mod odd_files;

@@ -15,6 +15,7 @@ mod migration;
 mod nats_config;
 mod operate;
 mod plan_rules;
+mod readme;
 mod rendered;
 mod servers;
 mod status_walk;
