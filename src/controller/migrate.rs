@@ -153,10 +153,16 @@ fn see_job(job: &KubeJob, number: u32, pods: &[KubePod]) -> Job {
         deleting: job.metadata.deletion_timestamp.is_some(),
         trouble: newest.filter(|pod| !has_ended(pod)).and_then(|pod| {
             let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());
-            trouble(pod, conditions.unwrap_or_default())
+            lost(pod).or_else(|| trouble(pod, conditions.unwrap_or_default()))
         }),
         words: last.and_then(|last| last.message.as_deref()).map(words),
     }
+}
+
+/// That a pod should have ended and has not, for nobody hears of its node.
+fn lost(pod: &KubePod) -> Option<String> {
+    let SourceUser { node, overdue, .. } = see_user(pod, Timestamp::now());
+    node.filter(|_| overdue).map(|node| format!("node {node} is not heard of"))
 }
 
 fn terminated(pod: &KubePod) -> Option<&ContainerStateTerminated> {

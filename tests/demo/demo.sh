@@ -36,8 +36,8 @@ USER 65532:65532
 ENTRYPOINT ["/membership-operator"]
 CMD ["run"]
 END
-    cargo testbed image build --tag "$image" "$scratch/image" >/dev/null
-    cargo testbed image load --name "$bed" "$image"
+    archive=$(cargo testbed image build --tag "$image" "$scratch/image")
+    cargo testbed image load --name "$bed" "$archive"
 fi
 kubectl=$(cargo testbed which kubectl)
 helm=$(cargo testbed which helm)

@@ -10,5 +10,8 @@ mod cold;
 mod end;
 mod faults;
 mod figures;
+mod migrate;
+#[path = "../sample/data.rs"]
+mod sample;
 mod subject;
 mod users;

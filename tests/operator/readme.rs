@@ -18,8 +18,8 @@ fn readme() -> String {
 
 /// The blocks of code in a language.
 fn blocks(language: &str) -> Vec<String> {
-    let text = readme();
-    let blocks = text.split(&format!("```{language}\n")).skip(1);
+    let (text, fence) = (readme(), format!("```{language}\n"));
+    let blocks = text.split(&fence).skip(1);
     blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Plan, Wait};
+use super::{Plan, Trouble, Wait};
 
 /// The longest pause while something is awaited that no watch reports.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -17,6 +17,8 @@ pub fn requeue_after(plan: &Plan, waited: Duration) -> Duration {
     let shortest = match &plan.wait {
         // Watches and the probe report every change that matters; this is for what they miss.
         Wait::Nothing | Wait::Suspended => return Duration::from_secs(300),
+        // A claim that is released, and a pod that lets go of it, are reported by nothing.
+        Wait::Person(Trouble::Migration(_)) => Duration::from_secs(3),
         // A foreign object that goes is reported by nothing.
         Wait::Person(_) => return Duration::from_secs(15),
         // The kubelet carries a ConfigMap into a pod about once a minute.
@@ -30,6 +32,7 @@ pub fn requeue_after(plan: &Plan, waited: Duration) -> Duration {
         | Wait::BucketLeaders { .. }
         | Wait::BucketsRaised { .. }
         | Wait::BucketsEqual { .. }
+        | Wait::Migration(_)
         | Wait::Restarts { .. } => Duration::from_secs(1),
     };
     (waited / 10).clamp(shortest, LONGEST_WAIT)
@@ -52,6 +55,8 @@ pub fn probe_pace(plan: &Plan, waited: Duration) -> Duration {
         | Wait::BucketsRaised { .. }
         | Wait::BucketsEqual { .. }
         | Wait::Restarts { .. } => quick(Duration::from_secs(1)),
+        // Its end is read from the control record.
+        Wait::Migration(_) => Duration::from_secs(1),
         Wait::Nothing
         | Wait::Children
         | Wait::Suspended

@@ -44,6 +44,8 @@ pub(super) fn migrated(view: &View<'_>) -> Verdict {
         (trouble_reason(trouble), trouble_words(view.cluster, trouble))
     } else if let Wait::Migration(wait) = &view.pass.plan.wait {
         wait_words(wait)
+    } else if view.pass.plan.wait == Wait::Suspended {
+        (Reason::Suspended, "suspended: nothing is moved".to_owned())
     } else if mark.is_some() || view.world.migration.newest().is_some() {
         (Reason::Migrating, "the move has begun and goes on when the cluster can".to_owned())
     } else {
