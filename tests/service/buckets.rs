@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,8 @@ const STORES: usize = 64;
 /// Enough for any test.
 const MAX_BYTES: u64 = 4 << 20;
 
-static NATS: OnceLock<Arc<Nats>> = OnceLock::new();
+/// It ends with the last test that uses it: what a static holds would outlive the process.
+static NATS: Mutex<Weak<Nats>> = Mutex::new(Weak::new());
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 fn started(servers: usize) -> Arc<Nats> {
@@ -35,6 +36,16 @@ fn started(servers: usize) -> Arc<Nats> {
         Runtime::new().unwrap().block_on(Nats::started(servers)).unwrap()
     };
     Arc::new(thread::spawn(start).join().unwrap())
+}
+
+/// The server that runs, or a new one.
+fn shared() -> Arc<Nats> {
+    let mut running = NATS.lock().unwrap_or_else(PoisonError::into_inner);
+    running.upgrade().unwrap_or_else(|| {
+        let nats = started(1);
+        *running = Arc::downgrade(&nats);
+        nats
+    })
 }
 
 /// The buckets of one store.
@@ -48,7 +59,7 @@ pub struct Buckets {
 impl Buckets {
     /// A prefix that nothing is made under yet.
     pub fn none_yet() -> Self {
-        Self::on(Arc::clone(NATS.get_or_init(|| started(1))))
+        Self::on(shared())
     }
 
     fn on(nats: Arc<Nats>) -> Self {
