@@ -161,6 +161,10 @@ fn whatever_is_killed_in_the_middle_everything_is_moved_once() {
         release(&bed, name, "demo");
         demo.apply(&spec_with(SOURCE));
         within("the Job's pod to run", || {
+            // On a quick machine it is over between two looks.
+            if demo.is("Migrated", "True") {
+                return Some(());
+            }
             let pods = bed.get(name, "pods")?;
             let of_job = |pod: &&Value| {
                 pod["metadata"]["labels"]["app.kubernetes.io/component"] == "migration"
