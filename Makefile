@@ -46,6 +46,10 @@ bench: preflight prepare ## Print the figures of the test bed, the operator and 
 	cargo test --locked --test store figures_of -- --ignored --nocapture --test-threads 1
 	cargo test --locked --test migration figures_of -- --ignored --nocapture --test-threads 1
 
+.PHONY: twins
+twins: prepare ## Seed mistakes into the store and see each one caught (of what is committed)
+	tests/twins/run.sh
+
 .PHONY: deny
 deny: ## Licences, bans and advisories of the dependencies (cargo-deny needed)
 	@command -v cargo-deny >/dev/null || { echo 'cargo-deny is not installed: cargo install --locked cargo-deny (minutes)' >&2; exit 1; }
