@@ -169,17 +169,37 @@ impl<'m> Comparing<'m> {
     /// # Errors
     /// As [`explain`]; `NatsUnavailable` when somebody goes on writing.
     pub async fn compare(&self) -> Outcome<(Comparison, Tallies)> {
-        for _ in 0..COMPARISONS {
+        match self.look().await? {
+            (found, true) => Ok(found),
+            (_, false) => Err(Failure::new(
+                Reason::NatsUnavailable,
+                "somebody went on writing while the buckets were compared: try again",
+            )),
+        }
+    }
+
+    /// The same in buckets that are served from: whoever goes on writing may do so, and what is found
+    /// is then of no one moment.
+    ///
+    /// # Errors
+    /// As [`explain`].
+    pub async fn compare_served(&self) -> Outcome<Comparison> {
+        let ((comparison, _), _) = self.look().await?;
+        Ok(comparison)
+    }
+
+    /// What is there, and whether nobody wrote meanwhile.
+    async fn look(&self) -> Outcome<((Comparison, Tallies), bool)> {
+        let mut tries = 1;
+        loop {
             let before = self.barrier().await?;
             let found = self.read().await?;
-            if self.barrier().await? == before {
-                return Ok(found);
+            let still = self.barrier().await? == before;
+            if still || tries == COMPARISONS {
+                return Ok((found, still));
             }
+            tries += 1;
         }
-        Err(Failure::new(
-            Reason::NatsUnavailable,
-            "somebody went on writing while the buckets were compared: try again",
-        ))
     }
 
     async fn barrier(&self) -> Outcome<Barrier> {

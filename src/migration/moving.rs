@@ -167,7 +167,7 @@ impl Run<'_> {
     }
 
     async fn compare(mut self, prepared: Prepared) -> Outcome<Summary> {
-        let (comparison, _) = self.comparing(&prepared).compare().await?;
+        let comparison = self.comparing(&prepared).compare_served().await?;
         self.summary.comparison = Some(comparison);
         self.summary.state = State::AlreadyDone;
         Ok(self.summary)

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use membership_operator::membership::MembershipStore;
@@ -297,53 +297,31 @@ async fn h6_a_bucket_that_fills_up_in_the_middle_ends_it_and_it_is_refused() {
     migrate(&bus, "OTHER", &source.path, &[]).summary(0);
 }
 
-/// A library that makes the wall clock wrong, and that the program loads first.
-fn wrong_clock(folder: &Path) -> std::path::PathBuf {
-    let library = folder.join("clock.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/migration/clock.c");
-    let made =
-        Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
-    assert!(made.unwrap().success());
-    library
-}
-
-/// What the system's own clock program says under it.
-fn seconds(library: &Path, offset: i64) -> i64 {
-    let mut date = Command::new("date");
-    date.arg("+%s").env("LD_PRELOAD", library).env("CLOCK_OFFSET", offset.to_string());
-    String::from_utf8(date.output().unwrap().stdout).unwrap().trim().parse().unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn h7_a_clock_that_is_wrong_changes_nothing() {
-    const YEAR: i64 = 365 * 86_400;
-    let bus = Bus::of(1).await;
-    let folder = tempfile::tempdir().unwrap();
-    let library = wrong_clock(folder.path());
-    let wrong = seconds(&library, 0) - seconds(&library, -10 * YEAR);
-    assert!((wrong - 10 * YEAR).abs() < 60, "the clock is not wrong at all: {wrong}");
-    let mut outcomes = Vec::new();
-    for (n, (years, zone)) in
-        [(0, "UTC"), (-10, "UTC"), (10, "Pacific/Kiritimati"), (-60, "XXX-23:59")]
-            .iter()
-            .enumerate()
-    {
-        let (source, prefix) = (Source::legacy(), format!("C{n}"));
-        let mut command = program(&bus, &prefix);
-        command
-            .env("LD_PRELOAD", &library)
-            .env("CLOCK_OFFSET", (years * YEAR).to_string())
-            .env("TZ", zone);
-        command
-            .args(["migrate-to-kv", "--max-bytes", "16Mi", "-o", "json", "--db"])
-            .arg(&source.path);
-        let mut summary = Ran::from(command.output().unwrap()).summary(0);
-        for apart in ["milliseconds", "backup"] {
-            summary.as_object_mut().unwrap().remove(apart);
+/// Every source file below a folder.
+fn sources_in(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources_in(&path, found);
+        } else {
+            found.push(path);
         }
-        // Run again by the right clock, and by the wrong one.
-        assert_eq!(migrate(&bus, &prefix, &source.path, &[]).summary(0)["state"], "alreadyDone");
-        outcomes.push((summary, lines(&bus, &prefix)));
     }
-    assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]), "{outcomes:?}");
+}
+
+/// The program is linked whole, so no test can give it another clock; but it has none.
+#[test]
+fn h7_nothing_in_a_move_asks_the_wall_clock() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = vec![src.join("command/migrate.rs"), src.join("command/destination.rs")];
+    for folder in ["migration", "membership/kv", "jetstream"] {
+        sources_in(&src.join(folder), &mut files);
+    }
+    assert!(files.len() > 40, "{files:?}");
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for clock in ["SystemTime", "now_utc", "now_local", "UnixMillis::now", "UNIX_EPOCH"] {
+            assert!(!text.contains(clock), "{}: {clock}", file.display());
+        }
+    }
 }

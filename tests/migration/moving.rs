@@ -146,6 +146,33 @@ async fn a_source_that_changed_between_two_runs_is_what_counts() {
     assert_eq!(summary.state, State::Done);
 }
 
+/// Whenever the store is read, somebody writes to it.
+struct Busy<'s>(&'s Path);
+
+impl Watch for Busy<'_> {
+    fn step(&self, _: Step) {}
+
+    fn progress(&self, progress: Progress) {
+        if progress.what == "verify" {
+            let write = "UPDATE control SET revision = revision + 1";
+            rusqlite::Connection::open(self.0).unwrap().execute_batch(write).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_written_to_all_the_time_can_be_compared_but_not_verified() {
+    let source = Source::legacy();
+    let shelf = shelf_of(&source).await;
+    let path = shelf_path(&source.path);
+    let unclear = run(&options(&source), &shelf, &Busy(&path)).await.unwrap_err();
+    assert_eq!(unclear.reason(), Reason::NatsUnavailable);
+    assert_eq!(shelf.marker().unwrap().0.phase, Phase::Importing);
+    let done = move_it(&source, &shelf).await.unwrap();
+    let again = run(&options(&source), &shelf, &Busy(&path)).await.unwrap();
+    assert_eq!((again.state, again.comparison), (State::AlreadyDone, done.comparison));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_who_was_sent_away_after_the_move_comes_back() {
     let source = Source::legacy();

@@ -10,7 +10,8 @@ use time::format_description::well_known::Rfc3339;
 use super::bucket::Bucket;
 use super::codec::Key;
 use super::export::{Membership, Rooms};
-use super::refusal::no_name;
+use super::fence::Fences;
+use super::refusal::{no_name, unavailable};
 use super::store::KvStore;
 use super::streams::{Streams, Stretch};
 use super::value::{JoinedValue, MemberValue, Slot, read};
@@ -27,6 +28,7 @@ const AT_ONCE: usize = 500;
 /// One sweep under way.
 struct Sweeping<'a> {
     streams: &'a Streams,
+    fences: &'a Fences,
     deadline: Deadline,
     patience: Duration,
     counts: SweepCounts,
@@ -35,7 +37,8 @@ struct Sweeping<'a> {
 pub(super) async fn sweep(store: &KvStore, deadline: Deadline) -> StoreResult<SweepCounts> {
     let patience = store.patience;
     let counts = SweepCounts::default();
-    let mut sweeping = Sweeping { streams: &store.streams, deadline, patience, counts };
+    let (streams, fences) = (&store.streams, &store.fences);
+    let mut sweeping = Sweeping { streams, fences, deadline, patience, counts };
     sweeping.rooms().await?;
     sweeping.members().await?;
     sweeping.index().await?;
@@ -44,11 +47,19 @@ pub(super) async fn sweep(store: &KvStore, deadline: Deadline) -> StoreResult<Sw
 }
 
 impl Sweeping<'_> {
+    /// What time it is by the clock that the bucket's messages are stamped with. This machine's own may
+    /// be hours ahead, and would have what is being made swept away.
+    async fn time_in(&self, bucket: Bucket) -> StoreResult<OffsetDateTime> {
+        let mark = self.fences.mark(bucket, self.deadline).await?;
+        let next = self.streams.next(bucket, &Key::everything(), mark, self.deadline).await?;
+        let time = next.and_then(|message| time_of(&message));
+        time.ok_or_else(|| unavailable(bucket, "whoever answered for it is behind"))
+    }
+
     /// Whether nothing can still be on its way to a message. A time that cannot be read is no reason
     /// to take anything away.
-    fn is_old(&self, message: &StoredMessage) -> bool {
-        let stored = OffsetDateTime::parse(&message.time, &Rfc3339);
-        stored.is_ok_and(|stored| OffsetDateTime::now_utc() - stored >= self.patience)
+    fn is_old(&self, message: &StoredMessage, now: OffsetDateTime) -> bool {
+        time_of(message).is_some_and(|stored| now - stored >= self.patience)
     }
 
     async fn stretch(&self, bucket: Bucket, from: u64) -> StoreResult<Stretch> {
@@ -118,6 +129,7 @@ impl Sweeping<'_> {
     /// just being let in has its entry first.
     async fn index(&mut self) -> StoreResult<()> {
         let (bucket, mut from) = (Bucket::RoomsByMember, Some(0));
+        let now = self.time_in(bucket).await?;
         while let Some(start) = from {
             let stretch = self.stretch(bucket, start).await?;
             from = stretch.next;
@@ -125,7 +137,7 @@ impl Sweeping<'_> {
             for (key, message) in stretch.messages {
                 let (endpoint, id) = key.as_joined().ok_or_else(|| no_name(bucket, &key))?;
                 let slot: Slot<JoinedValue> = read(bucket, &key, &message)?;
-                if !self.is_old(&message) {
+                if !self.is_old(&message, now) {
                     continue;
                 }
                 if slot.value.is_none() {
@@ -151,6 +163,7 @@ impl Sweeping<'_> {
 
     async fn keys(&mut self) -> StoreResult<()> {
         let (bucket, mut from) = (Bucket::RoomKeys, Some(0));
+        let now = self.time_in(bucket).await?;
         while let Some(start) = from {
             let stretch = self.stretch(bucket, start).await?;
             from = stretch.next;
@@ -162,7 +175,7 @@ impl Sweeping<'_> {
                 let goes = match needless {
                     Needless::No => false,
                     Needless::Uncommitted | Needless::Old => true,
-                    Needless::UnlessUnderWay => self.is_old(&message),
+                    Needless::UnlessUnderWay => self.is_old(&message, now),
                 };
                 if goes {
                     self.streams.purge(bucket, &key, message.sequence, self.deadline).await?;
@@ -174,6 +187,10 @@ impl Sweeping<'_> {
         }
         Ok(())
     }
+}
+
+fn time_of(message: &StoredMessage) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(&message.time, &Rfc3339).ok()
 }
 
 /// Why a key may go.
