@@ -1,6 +1,6 @@
 //! The surroundings of a move, row by row of the catalogue (H): places for a backup that are none, a
-//! disk that forgets, buckets that somebody else wrote to, servers that go away in the middle, and a
-//! clock that is wrong.
+//! disk that forgets, buckets that somebody else wrote to, servers that go away in the middle, and
+//! a clock that may be wrong.
 
 use std::cell::RefCell;
 use std::fs;

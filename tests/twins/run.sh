@@ -21,6 +21,8 @@ trap finish EXIT
 # The mistakes are built apart from the program, and in a folder that stays, so that only our own
 # crates are built again. The first time it takes over the dependencies that are there.
 export CARGO_TARGET_DIR=$PWD/target/twins
+# Quickly built is better here than quick: it is built for each mistake anew.
+export CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_PROFILE_DEV_DEBUG=none
 if [ ! -d "$CARGO_TARGET_DIR" ]; then
     mkdir -p "$CARGO_TARGET_DIR"
     find target -path target/twins -prune -o \
