@@ -13,7 +13,6 @@ const LARGER: &str = "{nats: {storage: {size: 1Gi}, resources: {limits: {memory:
                       buckets: {maxBytes: 32Mi}}";
 
 #[test]
-#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
 fn a_change_restarts_one_server_at_a_time_and_loses_no_acknowledged_write() {
     let bed = turn();
     let subject = Subject::up(&bed, "change");
@@ -52,7 +51,6 @@ fn a_change_restarts_one_server_at_a_time_and_loses_no_acknowledged_write() {
 }
 
 #[test]
-#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
 fn a_bad_image_stops_at_the_first_server_and_heals_when_it_is_taken_back() {
     let bed = turn();
     let subject = Subject::up(&bed, "change");
@@ -63,10 +61,12 @@ fn a_bad_image_stops_at_the_first_server_and_heals_when_it_is_taken_back() {
     );
     let stayed = || subject.pods().iter().filter(|pod| before.contains(pod)).count();
     within("the first server", || (stayed() == 2).then_some(()));
-    sleep(Duration::from_secs(10));
+    within("the reason", || {
+        let words = subject.resource()?["status"]["conditions"].to_string();
+        ["ImagePullBackOff", "ErrImagePull"].iter().any(|why| words.contains(why)).then_some(())
+    });
+    sleep(Duration::from_secs(5));
     assert_eq!(stayed(), 2, "the others must wait for the first");
-    let words = subject.resource().unwrap()["status"]["conditions"].to_string();
-    assert!(words.contains("ImagePullBackOff") || words.contains("ErrImagePull"), "{words}");
     assert!(subject.is("Ready", "True"), "two of three serve");
     subject.apply(
         "{nats: {image: 'docker.io/library/nats:2.15.2-scratch', storage: {size: 1Gi}}, \
@@ -80,23 +80,24 @@ fn a_bad_image_stops_at_the_first_server_and_heals_when_it_is_taken_back() {
 }
 
 #[test]
-#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
 fn children_that_are_deleted_by_hand_come_back_without_a_loss() {
     let bed = turn();
     let subject = Subject::up(&bed, "change");
     let users = Users::of(subject);
     let id = subject.cluster_id();
+    // Secrets are never watched, so this one is missed by the pass after the next deletion.
+    bed.delete("change", "secret", "demo-nats-migration");
     for (kind, name) in [
         ("configmap", "demo-nats"),
         ("service", "demo-nats"),
         ("service", "demo-nats-headless"),
         ("poddisruptionbudget", "demo-nats"),
-        ("secret", "demo-nats-migration"),
         ("statefulset", "demo-nats"),
     ] {
         bed.delete("change", kind, name);
         within(&format!("{kind} {name}"), || bed.get("change", &format!("{kind}/{name}")));
     }
+    within("the Secret", || bed.get("change", "secret/demo-nats-migration"));
     subject.rests();
     subject.is_true(3, 3);
     assert_eq!(subject.cluster_id(), id);
@@ -105,7 +106,6 @@ fn children_that_are_deleted_by_hand_come_back_without_a_loss() {
 }
 
 #[test]
-#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
 fn a_suspended_cluster_is_left_alone_until_it_is_resumed() {
     let bed = turn();
     let subject = Subject::up(&bed, "change");

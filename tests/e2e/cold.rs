@@ -16,7 +16,6 @@ fn rounds() -> u32 {
 
 /// From clean stores, every time.
 #[test]
-#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
 fn every_cold_start_ends_in_a_ready_that_is_true_and_then_nothing_is_written() {
     let bed = turn();
     for round in 0..rounds() {
@@ -52,7 +51,6 @@ fn nothing_is_written_at_rest(bed: &Bed, subject: &Subject<'_>) {
 
 /// Both at once, in one namespace.
 #[test]
-#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
 fn one_and_five_servers_come_up_beside_each_other() {
     let bed = turn();
     let one = Subject::new(&bed, "sizes", "one");
@@ -76,7 +74,6 @@ fn one_and_five_servers_come_up_beside_each_other() {
 /// another namespace's alone; and the one of the whole cluster, installed together with a third
 /// resource, brings up both.
 #[test]
-#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
 fn it_does_not_matter_whether_resource_or_operator_comes_first() {
     let bed = turn();
     bed.uninstall(SYSTEM);
@@ -123,7 +120,6 @@ fn place(stage: &str) -> Option<usize> {
 /// At each stage of a cold start, or the next one that was seen; what was begun is ended by the
 /// next operator.
 #[test]
-#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
 fn an_operator_that_is_killed_at_any_stage_is_followed_by_one_that_ends_its_work() {
     let bed = turn();
     for stage in ["Applying", "ServersNotReady", "Settling", "RaisingReplicas", "ReplicasSyncing"] {

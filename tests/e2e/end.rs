@@ -5,7 +5,6 @@ use crate::subject::{SPEC, Subject, spec_with};
 use crate::users::Users;
 
 #[test]
-#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
 fn volumes_outlive_their_resource_and_a_successor_takes_them_up_with_their_data() {
     let bed = turn();
     let subject = Subject::up(&bed, "end");
@@ -24,7 +23,6 @@ fn volumes_outlive_their_resource_and_a_successor_takes_them_up_with_their_data(
 }
 
 #[test]
-#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
 fn over_too_few_retained_volumes_nothing_is_started() {
     let bed = turn();
     let subject = Subject::up(&bed, "few");
@@ -41,7 +39,6 @@ fn over_too_few_retained_volumes_nothing_is_started() {
 }
 
 #[test]
-#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
 fn volumes_go_with_their_resource_where_that_was_asked_for_and_a_neighbours_stay() {
     let bed = turn();
     let demo = Subject::up(&bed, "end");
@@ -62,7 +59,6 @@ fn volumes_go_with_their_resource_where_that_was_asked_for_and_a_neighbours_stay
 }
 
 #[test]
-#[ignore = "tried too seldom yet to gate: run by `make test-long`"]
 fn an_object_of_somebody_else_is_left_alone_and_the_cluster_comes_up_without_it() {
     let bed = turn();
     let subject = Subject::new(&bed, "taken", "demo");
