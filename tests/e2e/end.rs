@@ -41,8 +41,8 @@ fn over_too_few_retained_volumes_nothing_is_started() {
 #[test]
 fn volumes_go_with_their_resource_where_that_was_asked_for_and_a_neighbours_stay() {
     let bed = turn();
-    let demo = Subject::up(&bed, "end");
-    let other = Subject::new(&bed, "end", "other");
+    let demo = Subject::up(&bed, "gone");
+    let other = Subject::new(&bed, "gone", "other");
     other.apply(SPEC);
     other.until("Ready", "True");
     demo.apply(&spec_with("deletionPolicy: Delete"));
@@ -51,11 +51,11 @@ fn volumes_go_with_their_resource_where_that_was_asked_for_and_a_neighbours_stay
         resource["metadata"]["finalizers"].as_array().filter(|found| !found.is_empty()).map(|_| ())
     });
     demo.delete();
-    let left = bed.names("end", "persistentvolumeclaims");
+    let left = bed.names("gone", "persistentvolumeclaims");
     assert!(left.len() == 3 && left.iter().all(|claim| claim.contains("other")), "{left:?}");
     assert!(other.is("Ready", "True"), "the neighbour");
     other.delete();
-    bed.kubectl().run(["delete", "namespace", "end", "--wait=false"]).unwrap();
+    bed.kubectl().run(["delete", "namespace", "gone", "--wait=false"]).unwrap();
 }
 
 #[test]
