@@ -269,6 +269,25 @@ async fn a_record_that_is_not_exactly_right_admits_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_membership_of_another_life_of_the_room_is_none() {
+    let home = ONE.home().await;
+    home.init().await;
+    let store = home.open().await;
+    furnished(&store).await;
+    let (lobby, own) = (room("lobby"), Endpoint::from(&user(2)));
+    let subject = format!("$KV.{}_members.lobby.{own}", home.prefix);
+    let right = stored(&home, "members", &subject).await;
+    let life = store.room(&lobby, soon()).await.unwrap().record.incarnation.to_string();
+    let another = right.replace(&life, &"0".repeat(life.len()));
+    assert_ne!(another, right, "the record names the life");
+    put(&home, &subject, &another, &[]).await;
+    assert_eq!(denial(&ask(&store, 2, Some("lobby")).await), DenyReason::NotMember);
+    assert_eq!(refusal(store.member(&lobby, &own, soon()).await), ErrorKind::NotFound);
+    assert!(!crate::contract::members_of(&*store, &lobby).await.contains(&own));
+    assert!(!crate::contract::rooms_of(&*store, &own).await.contains(&lobby));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_of_one_user_share_fences_and_never_send_two_at_once() {
     const CALLERS: usize = 200;
     let home = ONE.home().await;
