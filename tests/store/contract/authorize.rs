@@ -133,6 +133,23 @@ pub async fn a_crowd_that_asks_about_one_user_from_two_processes_is_let_in(backe
     callers.join_all().await;
 }
 
+/// What is asked about them meanwhile is in the way of the write, and no reason to refuse it.
+pub async fn users_are_added_while_another_process_asks_about_them(backend: &dyn Backend) {
+    const USERS: u32 = 20;
+    let fresh = backend.fresh().await;
+    let beside = backend.beside(&fresh).await;
+    for n in 1..=USERS {
+        let mut callers = JoinSet::new();
+        for _ in 0..4 {
+            let beside = Arc::clone(&beside);
+            callers.spawn(async move { while !ask(&*beside, n, None).await.is_admit() {} });
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        fresh.store.add_user(new_user(n, UserRole::User), soon()).await.unwrap();
+        callers.join_all().await;
+    }
+}
+
 pub async fn a_passed_deadline_denies(backend: &dyn Backend) {
     let fresh = backend.fresh().await;
     fresh.store.add_first_admin(user(1), "root".parse().unwrap(), soon()).await.unwrap();

@@ -85,6 +85,7 @@ macro_rules! contract_tests {
             authorize: a_revocation_holds_in_every_process_at_once
             authorize: a_removal_holds_in_every_process_at_once
             authorize: a_crowd_that_asks_about_one_user_from_two_processes_is_let_in
+            authorize: users_are_added_while_another_process_asks_about_them
             authorize: a_passed_deadline_denies
             crowd: many_add_and_remove_one_member_in_some_order
             crowd: many_grant_and_revoke_in_some_order
