@@ -16,7 +16,8 @@ say() { printf '\n== %s  [%ds]\n' "$1" $((SECONDS - began)); }
 
 say 'Building the programs'
 cargo build --locked --bins --example sample
-built=$(dirname "$(cargo build --locked --bin membershipd --message-format=json 2>/dev/null |
+# The same selection again: another one would build the dependencies with other features.
+built=$(dirname "$(cargo build --locked --bins --example sample --message-format=json 2>/dev/null |
     sed -n 's/.*"executable":"\([^"]*\/membershipd\)".*/\1/p')")
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 image=${IMAGE:-ghcr.io/unibus/membership-operator:$version}
