@@ -56,7 +56,7 @@ say 'A claim with the SQLite file of a service that ran before'
 "$kubectl" create namespace "$namespace" --dry-run=client -o yaml | "$kubectl" apply -f - >/dev/null
 k apply -f tests/demo/source.yaml
 k wait --for=condition=Ready pod/old-service --timeout=180s >/dev/null
-if ! k exec old-service -- test -e /source/membership.db; then
+if ! k exec old-service -- test -e /source/membership.db 2>/dev/null; then
     k exec -i old-service -- sh -c 'cat >/source/.new && mv /source/.new /source/membership.db' \
         <"$scratch/membership.db"
 fi
