@@ -13,7 +13,7 @@ use crate::subject::{Subject, spec_with};
 const SOURCE: &str = "sqlite: {claimName: old}";
 
 /// About ten thousand rows.
-const TEN_THOUSAND: Amounts = Amounts { users: 500, rooms: 60, members: 60, epochs: 6 };
+const TEN_THOUSAND: Amounts = Amounts { users: 600, rooms: 60, members: 60, epochs: 6 };
 
 /// A claim with a file in it, written by a pod of this user that goes on using it.
 fn fill(bed: &Bed, namespace: &str, amounts: Amounts, user: u32) {
@@ -33,7 +33,7 @@ metadata: {{name: old-service, namespace: {namespace}}}
 spec:
   terminationGracePeriodSeconds: 0
   securityContext:
-    {{runAsNonRoot: true, runAsUser: {user}, runAsGroup: {user}, seccompProfile: {{type: RuntimeDefault}}}}
+    {{runAsNonRoot: true, runAsUser: {user}, runAsGroup: {user}, fsGroup: {user}, seccompProfile: {{type: RuntimeDefault}}}}
   containers:
     - name: service
       image: docker.io/library/busybox:stable
