@@ -3,7 +3,6 @@
 //! that are not there: it must not come as far as to ask for them.
 
 use std::fs;
-use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -207,18 +206,7 @@ fn g4_to_g6_other_schemas() {
 
 #[test]
 fn g7_a_list_of_tables_that_lies() {
-    let looped = Source::of_sql(LEGACY_TABLES);
-    looped.execute(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999)
-         INSERT INTO users SELECT printf('%064d', i), 'x', 'user', 0 FROM n",
-    );
-    let root: u32 = looped
-        .connect()
-        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'users'", [], |row| row.get(0))
-        .unwrap();
-    let file = fs::File::options().write(true).open(&looped.path).unwrap();
-    // The right-most child of the table's root is the root itself.
-    file.write_all_at(&root.to_be_bytes(), u64::from(root - 1) * 4096 + 8).unwrap();
+    let looped = Source::of_a_tree_that_bites_its_tail();
     let set =
         |change: &str| lying(&format!("UPDATE sqlite_schema SET {change} WHERE name = 'users'"));
     for row in [

@@ -1,6 +1,5 @@
 //! Files that are no membership, or a damaged one: each has its one reason, and none hangs.
 
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use membership_operator::migration::{ExitCode, Reason};
@@ -153,22 +152,7 @@ fn a_schema_that_lies_is_found_out() {
 
 #[test]
 fn a_tree_that_bites_its_tail_ends() {
-    let source = Source::of_sql(LEGACY_TABLES);
-    source.execute(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999)
-        INSERT INTO users SELECT printf('%064d', i), 'x', 'user', 0 FROM n",
-    );
-    let root: u64 = source
-        .connect()
-        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'users'", [], |row| row.get(0))
-        .unwrap();
-    let file = std::fs::File::options().write(true).read(true).open(&source.path).unwrap();
-    let page = (root - 1) * 4096;
-    let mut kind = [0];
-    file.read_exact_at(&mut kind, page).unwrap();
-    assert_eq!(kind, [5], "an inner page");
-    // Its right-most child is the page itself.
-    file.write_all_at(&u32::try_from(root).unwrap().to_be_bytes(), page + 8).unwrap();
+    let source = Source::of_a_tree_that_bites_its_tail();
     assert_eq!(reason(&source), Reason::IntegrityCheckFailed);
 }
 

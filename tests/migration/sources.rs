@@ -1,5 +1,7 @@
 //! Old files to move: of the old program and of ours.
 
+use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +31,29 @@ impl Source {
         Self { folder, path }
     }
 
+    /// A file of the old program whose users' tree leads back to its root.
+    pub fn of_a_tree_that_bites_its_tail() -> Self {
+        let source = Self::of_sql(LEGACY_TABLES);
+        source.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999)
+            INSERT INTO users SELECT printf('%064d', i), 'x', 'user', 0 FROM n",
+        );
+        let root: u64 = source
+            .connect()
+            .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'users'", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        let file = fs::File::options().write(true).read(true).open(&source.path).unwrap();
+        let page = (root - 1) * 4096;
+        let mut kind = [0];
+        file.read_exact_at(&mut kind, page).unwrap();
+        assert_eq!(kind, [5], "an inner page");
+        // Its right-most child is the page itself.
+        file.write_all_at(&u32::try_from(root).unwrap().to_be_bytes(), page + 8).unwrap();
+        source
+    }
+
     /// A file that these statements make.
     pub fn of_sql(sql: &str) -> Self {
         let source = Self::new();
@@ -51,7 +76,7 @@ impl Source {
     /// A file that holds these bytes.
     pub fn of_bytes(bytes: &[u8]) -> Self {
         let source = Self::new();
-        std::fs::write(&source.path, bytes).unwrap();
+        fs::write(&source.path, bytes).unwrap();
         source
     }
 
