@@ -30,11 +30,13 @@ pub enum ConditionType {
     BucketsReady,
     /// The SQLite file is in the buckets, as their control record says.
     Migrated,
+    /// Every wanted replica of the membership service is ready.
+    MembershipdReady,
 }
 
 impl ConditionType {
     /// Every type, in the order in which they are written.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ready,
         Self::Degraded,
         Self::Reconciling,
@@ -43,6 +45,7 @@ impl ConditionType {
         Self::MetaLeaderSettled,
         Self::BucketsReady,
         Self::Migrated,
+        Self::MembershipdReady,
     ];
 }
 
@@ -113,7 +116,7 @@ pub enum Reason {
     StorageChanged,
     /// The API server refused a write for good.
     ApplyRefused,
-    /// No SQLite file was asked to be moved.
+    /// It was not asked for: no SQLite file to be moved, or no membership service.
     NotRequested,
     /// The SQLite file is moved when the buckets are ready.
     BucketsNotReady,
@@ -185,6 +188,20 @@ pub enum Reason {
     OtherMigration,
     /// The source was moved away for good, so its fence stays.
     AlreadyMoved,
+    /// A move that had begun is given up.
+    GivingUp,
+    /// A move that had begun was given up.
+    GivenUp,
+    /// Replicas of the membership service are not ready.
+    MembershipdNotReady,
+    /// Replicas of the membership service are replaced to take up a change.
+    MembershipdRolling,
+    /// The membership service starts once the buckets are ready and hold what was moved.
+    MembershipdWaiting,
+    /// A membership service that is not wanted any more is going.
+    MembershipdLeaving,
+    /// SQLite was asked for again after the membership had moved to the buckets.
+    NoWayBack,
 }
 
 impl Reason {

@@ -68,7 +68,14 @@ impl Wanted {
             (BackupPolicy::Always, Some(claim)) => Backup::Claim(claim),
         };
         let source = Source { claim: sqlite.claim_name.clone(), path: sqlite.path.clone() };
-        Some(Self { source, backup, pod: migration.pod })
+        let mut pod = migration.pod;
+        // Who serves a file owns it, unless another is said to.
+        if pod.pod_security_context.is_none() {
+            let service = spec.membershipd.as_ref();
+            pod.pod_security_context =
+                service.and_then(|service| service.pod.pod_security_context.clone());
+        }
+        Some(Self { source, backup, pod })
     }
 
     /// A digest of everything that a Job of this image would be asked for. Another one is another
@@ -90,6 +97,8 @@ pub struct Seen {
     pub users: Vec<SourceUser>,
     /// Every Job with the cluster's label, and the one with the next Job's name.
     pub jobs: Vec<(String, Found<Job>)>,
+    /// The same for Jobs that take down the fence of a move that is given up.
+    pub unfences: Vec<(String, Found<Job>)>,
 }
 
 impl Seen {
@@ -102,6 +111,17 @@ impl Seen {
     #[must_use]
     pub fn newest(&self) -> Option<&Job> {
         self.ours().max_by_key(|job| job.number)
+    }
+
+    /// Our Jobs that take down the fence.
+    pub fn our_unfences(&self) -> impl Iterator<Item = &Job> {
+        self.unfences.iter().filter_map(|(_, job)| job.ours())
+    }
+
+    /// Our newest Job that takes down the fence.
+    #[must_use]
+    pub fn newest_unfence(&self) -> Option<&Job> {
+        self.our_unfences().max_by_key(|job| job.number)
     }
 
     /// A digest of what a person may have changed to let the next try succeed.
@@ -127,6 +147,8 @@ pub struct SourceClaim {
     pub deleting: bool,
     /// The resource that its annotation releases it to.
     pub released_to: Option<String>,
+    /// Only one pod at a time may use it, wherever it runs (`ReadWriteOncePod`).
+    pub exclusive: bool,
 }
 
 /// A pod that mounts the source's claim.
@@ -140,6 +162,8 @@ pub struct SourceUser {
     pub node: Option<String>,
     /// It should have ended some time ago and has not: nobody hears of its node.
     pub overdue: bool,
+    /// It is our own membership service over the file.
+    pub own: bool,
 }
 
 /// One of our Jobs.
@@ -161,6 +185,10 @@ pub struct Job {
     pub started: Option<Timestamp>,
     /// How it ended, once it has.
     pub end: Option<JobEnd>,
+    /// It was told to rest.
+    pub suspended: bool,
+    /// A pod of it has not ended.
+    pub working: bool,
     /// Its deletion has begun.
     pub deleting: bool,
     /// Why its pod does not run, in Kubernetes' words.

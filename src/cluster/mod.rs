@@ -3,6 +3,7 @@
 //! * [`validate`] turns a spec into what is wanted, [`names`] names its children and [`build`]
 //!   makes them.
 //! * [`migration`] is what is wanted and seen of a move from SQLite.
+//! * [`serving`] is what is wanted and seen of the membership service.
 //! * [`world`] is what one look at Kubernetes and NATS found, [`plan`] what follows from it and
 //!   [`status`] what users read of it.
 //! * [`sample`] is what the servers said; [`settled`] judges the meta group by it and [`equal`] the
@@ -17,6 +18,7 @@ pub mod migration;
 pub mod names;
 pub mod plan;
 pub mod sample;
+pub mod serving;
 pub mod settled;
 pub mod status;
 pub mod validate;

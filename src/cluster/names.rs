@@ -143,12 +143,64 @@ impl Names {
         format!("{}-migrate-", self.cluster)
     }
 
+    /// The Job of a try to take down the fence of a move that is given up.
+    #[must_use]
+    pub fn unfence_job(&self, number: u32) -> String {
+        format!("{}{number}", self.unfence_prefix())
+    }
+
+    /// The number of such a Job of this name.
+    #[must_use]
+    pub fn unfence_number(&self, job: &str) -> Option<u32> {
+        job.strip_prefix(&self.unfence_prefix())?.parse().ok()
+    }
+
+    fn unfence_prefix(&self) -> String {
+        format!("{}-unfence-", self.cluster)
+    }
+
     /// The labels of a migration's Job and its pods: no Service selects them.
     #[must_use]
     pub fn migration_labels(&self) -> BTreeMap<String, String> {
         let mut labels = self.labels();
         labels.insert("app.kubernetes.io/component".to_owned(), "migration".to_owned());
         labels.insert("app.kubernetes.io/name".to_owned(), "membershipd".to_owned());
+        labels
+    }
+
+    /// The Deployment of the membership service over the buckets, its Service and its
+    /// PodDisruptionBudget.
+    #[must_use]
+    pub fn membershipd(&self) -> String {
+        format!("{}-membershipd", self.cluster)
+    }
+
+    /// The Deployment of the membership service over the SQLite file.
+    #[must_use]
+    pub fn membershipd_sqlite(&self) -> String {
+        format!("{}-membershipd-sqlite", self.cluster)
+    }
+
+    /// Where callers inside the Kubernetes cluster reach the membership service.
+    #[must_use]
+    pub fn membershipd_url(&self) -> String {
+        format!("http://{}.{}.svc:8080", self.membershipd(), self.namespace)
+    }
+
+    /// The labels that select every pod of the membership service, whatever it serves from.
+    #[must_use]
+    pub fn membershipd_selector(&self) -> BTreeMap<String, String> {
+        let mut labels = self.selector();
+        labels.insert("app.kubernetes.io/component".to_owned(), MEMBERSHIPD.to_owned());
+        labels
+    }
+
+    /// The labels of the membership service.
+    #[must_use]
+    pub fn membershipd_labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.labels();
+        labels.insert("app.kubernetes.io/name".to_owned(), MEMBERSHIPD.to_owned());
+        labels.extend(self.membershipd_selector());
         labels
     }
 
@@ -212,6 +264,12 @@ impl Names {
 /// Label with the resource's name on every child.
 pub const CLUSTER_LABEL: &str = "membership.unibus.dev/cluster";
 
+/// Label on the membership service's pods: what they serve from.
+pub const STORE_LABEL: &str = "membership.unibus.dev/store";
+
+/// The membership service's component and name.
+const MEMBERSHIPD: &str = "membershipd";
+
 /// The StatefulSet's claim template.
 pub const CLAIM_TEMPLATE: &str = "data";
 
@@ -231,9 +289,14 @@ mod tests {
 
     #[test]
     fn clusters_of_one_namespace_never_share_a_name() {
-        let clusters = ["a", "a-nats", "a-nats-system", "a-nats-0", "a-nats-headless", "a-0"];
+        let clusters =
+            ["a", "a-nats", "a-nats-system", "a-nats-0", "a-nats-headless", "a-0", "a-membershipd"];
         let names: Vec<String> = clusters.iter().flat_map(|cluster| all(cluster)).collect();
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+        let of = |cluster: &str| Names { cluster: cluster.to_owned(), namespace: "n".to_owned() };
+        let services = clusters.map(of).map(|of| [of.nats(), of.headless(), of.membershipd()]);
+        let services = services.concat();
+        assert_eq!(services.iter().collect::<BTreeSet<_>>().len(), services.len(), "{services:?}");
     }
 
     #[test]
@@ -242,5 +305,7 @@ mod tests {
         assert!(longest <= 63, "{longest}");
         // The StatefulSet controller labels pods with its name, a dash and ten characters.
         assert!("a".repeat(40).len() + "-nats-".len() + 10 <= 63);
+        // Services are names in DNS.
+        assert!("a".repeat(40).len() + "-membershipd".len() <= 63);
     }
 }

@@ -8,9 +8,10 @@ use thiserror::Error;
 
 use super::migration::Wanted;
 use super::names::Names;
+use super::serving::{self, Source};
 use crate::api::v1alpha1::{
     AntiAffinity, ByteSize, DeletionPolicy, InvalidScalar, MembershipCluster,
-    MembershipClusterSpec, PodOptions,
+    MembershipClusterSpec, Membershipd, PodOptions, Sqlite, Store,
 };
 
 /// How many servers there are.
@@ -83,6 +84,15 @@ pub enum InvalidSpec {
     /// The buckets do not fit.
     #[error("seven buckets of buckets.maxBytes must fit into 80 % of nats.storage.size")]
     BucketsTooLarge,
+    /// SQLite is to be served from, and nothing says which file.
+    #[error("membershipd.store: SQLite needs sqlite: it says which file is served")]
+    NoFile,
+    /// Fewer than one of the membership service, or many more than are of use.
+    #[error("membershipd.replicas must be 1 to 9, not {number}")]
+    MembershipdReplicas {
+        /// What was asked for.
+        number: i32,
+    },
     /// No name, namespace or uid: the object did not come from an API server.
     #[error("the resource has no {field}")]
     Incomplete {
@@ -126,8 +136,10 @@ pub struct ValidatedCluster {
     pub settle: Duration,
     /// How long the first start may take once the servers are ready.
     pub timeout: Duration,
-    /// The SQLite file to be moved into the buckets.
+    /// The SQLite file that the cluster begins from, and how it is moved.
     pub migration: Option<Wanted>,
+    /// The membership service.
+    pub membershipd: Option<serving::Wanted>,
     /// What becomes of the volumes.
     pub deletion_policy: DeletionPolicy,
     /// Whether to change nothing.
@@ -147,8 +159,9 @@ pub fn validate(resource: &MembershipCluster) -> Result<ValidatedCluster, Invali
         nats,
         buckets,
         bootstrap,
-        sqlite: _,
+        sqlite,
         migration: _,
+        membershipd,
         deletion_policy,
         suspend,
     } = &resource.spec;
@@ -179,9 +192,37 @@ pub fn validate(resource: &MembershipCluster) -> Result<ValidatedCluster, Invali
         settle: bootstrap.settle.duration()?,
         timeout: bootstrap.timeout.duration()?,
         migration: Wanted::of(&resource.spec),
+        membershipd: membershipd.as_ref().map(|part| service(part, sqlite.as_ref())).transpose()?,
         deletion_policy: *deletion_policy,
         suspend: *suspend,
     })
+}
+
+impl ValidatedCluster {
+    /// The file that is to be moved into the buckets: none while it is served as it is.
+    #[must_use]
+    pub fn to_move(&self) -> Option<&Wanted> {
+        self.migration.as_ref().filter(|_| !self.serves_file())
+    }
+
+    /// Whether the file is to be served as it is.
+    #[must_use]
+    pub fn serves_file(&self) -> bool {
+        self.membershipd.as_ref().is_some_and(|part| part.source == Source::File)
+    }
+}
+
+fn service(part: &Membershipd, sqlite: Option<&Sqlite>) -> Result<serving::Wanted, InvalidSpec> {
+    let number = part.replicas;
+    let replicas = u8::try_from(number).ok().filter(|number| (1..=9).contains(number));
+    let replicas = replicas.ok_or(InvalidSpec::MembershipdReplicas { number })?;
+    let source = match (part.store, sqlite) {
+        (Store::JetStream, _) => Source::Buckets,
+        (Store::SQLite, Some(_)) => Source::File,
+        (Store::SQLite, None) => return Err(InvalidSpec::NoFile),
+    };
+    let (first_admin, pod) = (part.first_admin.clone(), part.pod.clone());
+    Ok(serving::Wanted { source, replicas, first_admin, pod })
 }
 
 /// A full volume breaks every stream on it, so the last fifth is never given to JetStream.
@@ -243,6 +284,8 @@ mod tests {
             (json!({"buckets": {"maxBytes": "2Gi"}}), "80 %"),
             (json!({"bootstrap": {"settle": "0s"}}), "duration above zero"),
             (json!({"nats": {"storage": {"size": "ten"}}}), "a size above zero"),
+            (json!({"membershipd": {"store": "SQLite"}}), "needs sqlite"),
+            (json!({"membershipd": {"replicas": 0}}), "must be 1 to 9, not 0"),
         ];
         for (spec, words) in table {
             let error = validate(&resource(&spec)).unwrap_err().to_string();

@@ -16,6 +16,7 @@ use super::equal::Equality;
 use super::migration;
 use super::names::{Bucket, CLUSTER_LABEL, Role};
 use super::sample::Round;
+use super::serving;
 use super::settled::{Streak, Unsettled};
 use super::validate::ValidatedCluster;
 use crate::api::GROUP;
@@ -45,6 +46,8 @@ pub struct World {
     pub pods: Vec<Pod>,
     /// The source of a migration and its Jobs.
     pub migration: migration::Seen,
+    /// The membership service.
+    pub membershipd: serving::Seen,
     /// What NATS said; `None` when it did not answer yet, or does not any more.
     pub nats: Option<ProbeSnapshot>,
     /// For how long nobody answered: since the last answer, or since the probe began.
@@ -339,6 +342,8 @@ pub struct ControlRecord {
     pub losses_accepted: BTreeSet<Bucket>,
     /// How far a migration into the buckets has come, if one began.
     pub migration: Option<migration::Mark>,
+    /// Whether the buckets were ever served from.
+    pub served: bool,
 }
 
 /// What a server runs with.

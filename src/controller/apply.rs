@@ -19,6 +19,7 @@ pub(super) async fn apply(client: &Client, namespace: &str, child: &Child) -> Re
         Child::Service(object) => apply_one(client, namespace, object.as_ref()).await,
         Child::PodDisruptionBudget(object) => apply_one(client, namespace, object.as_ref()).await,
         Child::StatefulSet(object) => apply_one(client, namespace, object.as_ref()).await,
+        Child::Deployment(object) => apply_one(client, namespace, object.as_ref()).await,
     }
 }
 

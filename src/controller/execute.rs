@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use nkeys::KeyPair;
@@ -20,9 +21,9 @@ use super::migrate::jobs;
 use super::probe::{Links, Probe, kv_bucket};
 use crate::api::v1alpha1::MembershipCluster;
 use crate::api::{DATA, FIELD_MANAGER, FINALIZER};
-use crate::cluster::build::{build_migration_job, build_secret};
+use crate::cluster::build::{build_migration_job, build_secret, build_unfence_job};
 use crate::cluster::names::{Bucket, Role};
-use crate::cluster::plan::{JobPlan, ObjectId, Step};
+use crate::cluster::plan::{ChildKind, JobPlan, ObjectId, Step};
 use crate::cluster::validate::ValidatedCluster;
 use crate::cluster::world::ClaimMark;
 use crate::jetstream::api::{self, ApiErrorKind};
@@ -77,11 +78,14 @@ impl Hands<'_> {
             }
             Step::ReloadServer { server } => self.reload(server).await,
             Step::RunMigration { job } => self.run_migration(job).await,
+            Step::RunUnfence { job } => self.run_unfence(job).await,
+            Step::SuspendJob { job } => self.suspend(job).await,
             Step::DeleteJob { job } => {
                 let jobs = jobs(&self.context.client, self.cluster);
                 // By default a Job leaves its pods behind. So it stays until they are gone.
                 self.delete_by(&jobs, job, DeleteParams::foreground()).await
             }
+            Step::Remove { kind, object } => self.remove(*kind, object).await,
             Step::DeleteStatefulSet { stateful_set } => {
                 let sets = Api::<StatefulSet>::namespaced(self.context.client.clone(), namespace);
                 self.delete(&sets, stateful_set).await
@@ -140,6 +144,25 @@ impl Hands<'_> {
             true => Ok(Then::GoOn),
             false => Ok(Then::LookAgain),
         }
+    }
+
+    async fn run_unfence(&self, plan: &JobPlan) -> Result<Then, Error> {
+        let Some(wanted) = &self.cluster.migration else { return Ok(Then::LookAgain) };
+        let job = build_unfence_job(self.cluster, wanted, plan);
+        match create(&jobs(&self.context.client, self.cluster), &job).await? {
+            true => Ok(Then::GoOn),
+            false => Ok(Then::LookAgain),
+        }
+    }
+
+    async fn suspend(&self, job: &ObjectId) -> Result<Then, Error> {
+        let patch = Patch::Merge(json!({
+            "metadata": {"uid": job.uid, "resourceVersion": job.resource_version},
+            "spec": {"suspend": true},
+        }));
+        let jobs = jobs(&self.context.client, self.cluster);
+        let (name, params) = (&job.name, manager());
+        settle(bounded(format!("suspend Job {name}"), jobs.patch(name, &params, &patch)).await)
     }
 
     async fn create_bucket(&self, bucket: Bucket) -> Result<Then, Error> {
@@ -264,6 +287,22 @@ impl Hands<'_> {
         };
         let asked = meta::reload(&links.system, &id, BUDGET.attempt).await;
         asked.map(|()| Then::GoOn).map_err(|error| Error::nats(format!("reload {server}"), &error))
+    }
+
+    async fn remove(&self, kind: ChildKind, object: &ObjectId) -> Result<Then, Error> {
+        let (client, namespace) = (self.context.client.clone(), &self.cluster.names.namespace);
+        match kind {
+            ChildKind::Deployment => {
+                self.delete(&Api::<Deployment>::namespaced(client, namespace), object).await
+            }
+            ChildKind::Service => {
+                self.delete(&Api::<Service>::namespaced(client, namespace), object).await
+            }
+            ChildKind::PodDisruptionBudget => {
+                let budgets = Api::<PodDisruptionBudget>::namespaced(client, namespace);
+                self.delete(&budgets, object).await
+            }
+        }
     }
 
     /// Deletes an object if it is exactly the one that was seen.

@@ -16,9 +16,13 @@ use crate::cluster::migration::{
 };
 use crate::cluster::names::CLUSTER_LABEL;
 use crate::cluster::plan::ObjectId;
+use crate::cluster::serving::Source;
 use crate::cluster::validate::ValidatedCluster;
 use crate::cluster::world::Found;
 use crate::migration::marker::{Marker, Phase};
+
+/// Jobs by name, and whose they are.
+type Jobs = Vec<(String, Found<Job>)>;
 
 /// How long after it should have ended a pod counts as one of a lost node.
 const OVERDUE: SignedDuration = SignedDuration::from_secs(15);
@@ -33,11 +37,15 @@ impl Eyes<'_> {
         let names = &self.cluster.names;
         let Some(wanted) = &self.cluster.migration else {
             let pods = if jobs.is_empty() { Vec::new() } else { self.pods_of_jobs().await? };
-            return Ok(Seen { jobs: self.see_jobs(&jobs, &pods), ..Seen::default() });
+            let (moves, unfences) = self.see_jobs(&jobs, &pods);
+            return Ok(Seen { jobs: moves, unfences, ..Seen::default() });
         };
         let number = |job: &KubeJob| names.migration_number(&job.name_any());
         let next = jobs.iter().filter_map(number).max().unwrap_or(0).saturating_add(1);
         let next = names.migration_job(next);
+        let number = |job: &KubeJob| names.unfence_number(&job.name_any());
+        let unfence = jobs.iter().filter_map(number).max().unwrap_or(0).saturating_add(1);
+        let unfence = names.unfence_job(unfence);
         let claims = async {
             let claim = self.get::<PersistentVolumeClaim>(&wanted.source.claim).await?;
             let backup = match &wanted.backup {
@@ -46,15 +54,21 @@ impl Eyes<'_> {
             };
             Ok((claim, backup))
         };
-        let ((claim, backup_claim), pods, next) =
-            tokio::try_join!(claims, self.all_pods(), self.get::<KubeJob>(&next))?;
+        let ((claim, backup_claim), pods, next, unfence) = tokio::try_join!(
+            claims,
+            self.all_pods(),
+            self.get::<KubeJob>(&next),
+            self.get::<KubeJob>(&unfence)
+        )?;
         let mut all = jobs;
-        all.extend(next);
+        all.extend(next.into_iter().chain(unfence));
+        let (jobs, unfences) = self.see_jobs(&all, &pods);
         Ok(Seen {
             claim: claim.as_ref().map(see_claim),
             backup_claim,
             users: self.users(wanted, &pods),
-            jobs: self.see_jobs(&all, &pods),
+            jobs,
+            unfences,
         })
     }
 
@@ -73,7 +87,10 @@ impl Eyes<'_> {
         let others = pods.iter().filter(|pod| !self.is_of_a_job(pod) && !has_ended(pod));
         others
             .filter(|pod| mounts(pod, &wanted.source.claim))
-            .map(|pod| see_user(pod, now))
+            .map(|pod| SourceUser {
+                own: self.see_replica(pod).is_some_and(|pod| pod.source == Some(Source::File)),
+                ..see_user(pod, now)
+            })
             .collect()
     }
 
@@ -81,18 +98,25 @@ impl Eyes<'_> {
         let labels = pod.labels();
         let job = labels.get(JOB_LABEL);
         labels.get(CLUSTER_LABEL) == Some(&self.cluster.names.cluster)
-            && job.is_some_and(|job| self.cluster.names.migration_number(job).is_some())
+            && job.is_some_and(|job| {
+                let names = &self.cluster.names;
+                names.migration_number(job).or_else(|| names.unfence_number(job)).is_some()
+            })
     }
 
-    fn see_jobs(&self, jobs: &[KubeJob], pods: &[KubePod]) -> Vec<(String, Found<Job>)> {
+    /// The Jobs that move, and those that take down a fence.
+    fn see_jobs(&self, jobs: &[KubeJob], pods: &[KubePod]) -> (Jobs, Jobs) {
         let names = &self.cluster.names;
-        jobs.iter()
-            .filter_map(|job| {
-                let number = names.migration_number(&job.name_any())?;
-                let seen = see_job(job, number, pods);
-                Some((job.name_any(), Found::of(seen, &job.metadata, self.cluster)))
-            })
-            .collect()
+        let see = |number: &dyn Fn(&str) -> Option<u32>| -> Jobs {
+            let numbered = jobs.iter().filter_map(|job| Some((job, number(&job.name_any())?)));
+            numbered
+                .map(|(job, number)| {
+                    let seen = see_job(job, number, pods);
+                    (job.name_any(), Found::of(seen, &job.metadata, self.cluster))
+                })
+                .collect()
+        };
+        (see(&|job| names.migration_number(job)), see(&|job| names.unfence_number(job)))
     }
 }
 
@@ -103,7 +127,8 @@ fn mounts(pod: &KubePod, claim: &str) -> bool {
     })
 }
 
-fn has_ended(pod: &KubePod) -> bool {
+/// Whether none of a pod's containers runs any more.
+pub(super) fn has_ended(pod: &KubePod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
 }
@@ -116,6 +141,7 @@ fn see_user(pod: &KubePod, now: Timestamp) -> SourceUser {
         uid: pod.uid().unwrap_or_default(),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         overdue: deadline.is_some_and(|deadline| now.duration_since(deadline.0) > OVERDUE),
+        own: false,
     }
 }
 
@@ -126,6 +152,11 @@ fn see_claim(claim: &PersistentVolumeClaim) -> SourceClaim {
         bound: claim.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Bound")),
         deleting: claim.metadata.deletion_timestamp.is_some(),
         released_to: claim.annotations().get(RELEASE_TO).cloned(),
+        exclusive: claim
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.access_modes.as_deref())
+            .is_some_and(|modes| modes.iter().any(|mode| mode == "ReadWriteOncePod")),
     }
 }
 
@@ -135,6 +166,7 @@ fn see_job(job: &KubeJob, number: u32, pods: &[KubePod]) -> Job {
     let owned = pods
         .iter()
         .filter(|pod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref()));
+    let working = owned.clone().any(|pod| !has_ended(pod));
     let newest = owned.max_by_key(|pod| pod.creation_timestamp().map(|time| time.0));
     let last = newest.and_then(terminated);
     Job {
@@ -150,6 +182,8 @@ fn see_job(job: &KubeJob, number: u32, pods: &[KubePod]) -> Job {
         tries: annotation(JOB_TRIES).and_then(|tries| tries.parse().ok()).unwrap_or(1),
         started: job.status.as_ref().and_then(|status| Some(status.start_time.as_ref()?.0)),
         end: end(job, last),
+        suspended: job.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true)),
+        working,
         deleting: job.metadata.deletion_timestamp.is_some(),
         trouble: newest.filter(|pod| !has_ended(pod)).and_then(|pod| {
             let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());

@@ -14,6 +14,7 @@ mod context;
 mod error;
 mod execute;
 mod figures;
+mod membershipd;
 mod migrate;
 mod observe;
 mod probe;

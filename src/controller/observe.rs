@@ -21,6 +21,7 @@ use crate::api::v1alpha1::MembershipCluster;
 use crate::api::{ACCEPT_LOSS, CLUSTER_ID, DATA, FINALIZER, RETRY_MIGRATION, SERVERS};
 use crate::cluster::build::SEED_KEY;
 use crate::cluster::names::{CLUSTER_LABEL, Role};
+use crate::cluster::serving::{self, Seen};
 use crate::cluster::validate::ValidatedCluster;
 use crate::cluster::world::{Claim, ClaimMark, Found, Pod, Resource, SecretSeen, World};
 
@@ -58,13 +59,15 @@ pub(super) async fn observe(
         ..World::default()
     };
     let servers = world.ordinals(cluster);
-    let ((secrets, seeds), claims, pods, migration) = tokio::try_join!(
+    let ((secrets, seeds), claims, pods, migration, membershipd) = tokio::try_join!(
         eyes.secrets(),
         eyes.claims(servers.clone()),
         eyes.pods(servers),
-        eyes.migration()
+        eyes.migration(),
+        eyes.membershipd(),
     )?;
-    (world.secrets, world.claims, world.pods, world.migration) = (secrets, claims, pods, migration);
+    (world.secrets, world.claims, world.migration) = (secrets, claims, migration);
+    (world.pods, world.membershipd) = (pods.0, Seen { pods: pods.1, ..membershipd });
     Ok(Look { world, seeds })
 }
 
@@ -103,7 +106,7 @@ impl Eyes<'_> {
         bounded(doing, self.api::<T>().get_opt(name)).await
     }
 
-    async fn child<T>(&self, name: String) -> Result<Found<T>, Error>
+    pub(super) async fn child<T>(&self, name: String) -> Result<Found<T>, Error>
     where
         T: KubeResource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
             + Metadata<Ty = ObjectMeta>
@@ -167,12 +170,14 @@ impl Eyes<'_> {
         Ok(found.iter().map(see_claim).collect())
     }
 
-    async fn pods(&self, servers: Range<u8>) -> Result<Vec<Pod>, Error> {
+    /// The servers' pods and those of the membership service.
+    async fn pods(&self, servers: Range<u8>) -> Result<(Vec<Pod>, Vec<serving::Pod>), Error> {
         let names: Vec<String> =
             servers.map(|ordinal| self.cluster.names.server(ordinal)).collect();
         let found = self.labelled_or_named::<KubePod>(names.clone()).await?;
         let servers = found.iter().filter(|pod| names.contains(&pod.name_any()));
-        Ok(servers.map(see_pod).collect())
+        let servers = servers.map(see_pod).collect();
+        Ok((servers, found.iter().filter_map(|pod| self.see_replica(pod)).collect()))
     }
 }
 
@@ -207,7 +212,7 @@ fn see_claim(claim: &PersistentVolumeClaim) -> Claim {
     }
 }
 
-fn see_pod(pod: &KubePod) -> Pod {
+pub(super) fn see_pod(pod: &KubePod) -> Pod {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());
     let conditions = conditions.unwrap_or_default();
     let ready =

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
 use futures_util::{StreamExt, stream};
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -105,6 +105,7 @@ fn controller(
     Controller::new(api::<Guarded>(context, namespace), watcher::Config::default())
         .with_config(config)
         .owns(api::<StatefulSet>(context, namespace), ours())
+        .owns(api::<Deployment>(context, namespace), ours())
         .owns(api::<ConfigMap>(context, namespace), ours())
         .owns(api::<Service>(context, namespace), ours())
         .owns(api::<PodDisruptionBudget>(context, namespace), ours())

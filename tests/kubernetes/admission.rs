@@ -133,7 +133,17 @@ async fn kubectl_shows_the_columns_and_explains_the_fields() {
     let heads: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(
         heads,
-        ["NAME", "READY", "STATUS", "SERVERS", "BUCKETS", "LEADER", "MIGRATED", "AGE"]
+        [
+            "NAME",
+            "READY",
+            "STATUS",
+            "SERVERS",
+            "BUCKETS",
+            "LEADER",
+            "MIGRATED",
+            "MEMBERSHIPD",
+            "AGE"
+        ]
     );
     for field in [
         "",
@@ -142,6 +152,8 @@ async fn kubectl_shows_the_columns_and_explains_the_fields() {
         ".spec.buckets",
         ".spec.sqlite",
         ".spec.migration",
+        ".spec.membershipd",
+        ".spec.membershipd.firstAdmin",
         ".status",
     ] {
         let path = format!("membershipcluster{field}");

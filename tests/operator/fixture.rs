@@ -32,6 +32,7 @@ pub fn facts() -> Facts {
         cluster_id: "0123456789abcdef".to_owned(),
         keys: keys(),
         image: "docker.io/library/nats:2.15.2".to_owned(),
+        membershipd_image: "ghcr.io/unibus/membership-operator:0.1.0".to_owned(),
     }
 }
 

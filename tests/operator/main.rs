@@ -18,5 +18,6 @@ mod plan_rules;
 mod readme;
 mod rendered;
 mod servers;
+mod serving;
 mod status_walk;
 mod tables;

@@ -1,6 +1,6 @@
 //! One snapshot for each child object and each interesting spec.
 
-use membership_operator::cluster::build::{Resources, build, build_secret};
+use membership_operator::cluster::build::{Resources, build, build_secret, build_serving};
 use membership_operator::cluster::names::Role;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -44,6 +44,47 @@ fn the_children_of_a_cluster_with_every_option() {
 fn the_secret_of_a_role() {
     let secret = build_secret(&cluster(&json!({})), Role::System, "0123", "SUseed", "Upublic");
     insta::assert_snapshot!("system-secret", yaml(&secret));
+}
+
+#[test]
+fn the_children_of_a_membership_service() {
+    let file = json!({
+        "sqlite": {"claimName": "old", "path": "data/members.db"},
+        "membershipd": {"store": "SQLite", "podSecurityContext": {"fsGroup": 1000}},
+    });
+    let full = json!({
+        "replicas": 5,
+        "membershipd": {
+            "replicas": 3,
+            "firstAdmin": {"publicKey": "ab".repeat(32), "handle": "Ada $(B)"},
+            "imagePullPolicy": "Never",
+            "resources": {"limits": {"memory": "256Mi"}},
+            "nodeSelector": {"disk": "ssd"},
+            "labels": {"team": "chat"},
+            "annotations": {"note": "once"},
+        },
+    });
+    for (name, spec) in [("default", json!({"membershipd": {}})), ("full", full), ("file", file)] {
+        let cluster = cluster(&spec);
+        let built = build_serving(&cluster, cluster.membershipd.as_ref().unwrap(), &facts());
+        if let Some(file) = &built.file {
+            insta::assert_snapshot!(format!("{name}-membershipd-sqlite"), yaml(file));
+            continue;
+        }
+        insta::assert_snapshot!(format!("{name}-membershipd"), yaml(&built.buckets));
+        insta::assert_snapshot!(format!("{name}-membershipd-service"), yaml(&built.service));
+        let budget = yaml(&built.disruption_budget);
+        insta::assert_snapshot!(format!("{name}-membershipd-budget"), budget);
+    }
+}
+
+#[test]
+fn a_new_key_replaces_the_services_pods_over_the_buckets() {
+    let cluster = cluster(&json!({"membershipd": {}}));
+    let built = |facts| build_serving(&cluster, cluster.membershipd.as_ref().unwrap(), facts);
+    let mut rotated = facts();
+    rotated.keys.membershipd = rotated.keys.migration.clone();
+    assert_ne!(built(&facts()).buckets, built(&rotated).buckets);
 }
 
 #[test]

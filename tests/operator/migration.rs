@@ -3,7 +3,7 @@
 
 use membership_operator::api::conditions::{ConditionType, Reason, find};
 use membership_operator::api::v1alpha1::MigrationState;
-use membership_operator::cluster::build::build_migration_job;
+use membership_operator::cluster::build::{build_migration_job, build_unfence_job};
 use membership_operator::cluster::migration::{SourceClaim, SourceUser};
 use membership_operator::cluster::plan::{JobPlan, Wait};
 use membership_operator::migration::Reason as MoveReason;
@@ -115,6 +115,7 @@ fn user(overdue: bool) -> SourceUser {
         uid: "p".to_owned(),
         node: Some("node2".to_owned()),
         overdue,
+        own: false,
     }
 }
 
@@ -305,7 +306,9 @@ fn the_job_of_a_migration() {
         asked: "0123".to_owned(),
         circumstances: "4567".to_owned(),
         tries: 1,
+        beside: false,
     };
+    let beside = JobPlan { beside: true, ..plan.clone() };
     let full = json!({
         "sqlite": {"claimName": "old", "path": "data/members.db"},
         "migration": {
@@ -327,5 +330,15 @@ fn the_job_of_a_migration() {
             format!("{name}-migration-job"),
             serde_saphyr::to_string(&job).unwrap()
         );
+        if name == "full" {
+            let wanted = cluster.migration.as_ref().unwrap();
+            for (kind, job) in [
+                ("migration", build_migration_job(&cluster, wanted, &beside)),
+                ("unfence", build_unfence_job(&cluster, wanted, &beside)),
+            ] {
+                let name = format!("beside-{kind}-job");
+                insta::assert_snapshot!(name, serde_saphyr::to_string(&job).unwrap());
+            }
+        }
     }
 }

@@ -192,6 +192,7 @@ fn children_are_applied_in_an_order_and_only_those_that_drifted() {
         Child::Service(_) => "Service",
         Child::PodDisruptionBudget(_) => "PodDisruptionBudget",
         Child::StatefulSet(_) => "StatefulSet",
+        Child::Deployment(_) => "Deployment",
     });
     assert_eq!(kinds.collect::<Vec<_>>(), ["ConfigMap", "Service", "StatefulSet"]);
 }

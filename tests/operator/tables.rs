@@ -29,11 +29,43 @@ pub fn sensible() -> Vec<Value> {
             "podSecurityContext": {"runAsUser": 1000, "fsGroup": 1000},
             "resources": {"limits": {"memory": "256Mi"}},
         }}),
+        json!({"membershipd": {}}),
+        json!({"membershipd": {"store": "SQLite"}, "sqlite": {"claimName": "a"}}),
+        json!({"membershipd": {
+            "replicas": 3,
+            "store": "JetStream",
+            "firstAdmin": {"publicKey": "ab".repeat(32), "handle": "Ada Lovelace"},
+            "image": "registry.example/membershipd:1.2",
+            "resources": {"limits": {"memory": "256Mi"}},
+        }}),
     ]
 }
 
 /// Specs that make none, and what is said of each.
 pub fn senseless() -> Vec<(Value, &'static str)> {
+    [senseless_servers(), senseless_services()].concat()
+}
+
+fn senseless_services() -> Vec<(Value, &'static str)> {
+    vec![
+        (json!({"membershipd": {"store": "SQLite"}}), "store: SQLite needs sqlite"),
+        (
+            json!({"membershipd": {"firstAdmin": {"publicKey": "AB".repeat(32), "handle": "a"}}}),
+            "publicKey must be",
+        ),
+        (
+            json!({"membershipd": {"firstAdmin": {"publicKey": "ab".repeat(31), "handle": "a"}}}),
+            "publicKey must be",
+        ),
+        (
+            json!({"membershipd": {"firstAdmin": {"publicKey": "ab".repeat(32), "handle": "a "}}}),
+            "handle must be one line",
+        ),
+        (json!({"membershipd": {"labels": {"membership.unibus.dev/x": "y"}}}), "a label uses"),
+    ]
+}
+
+fn senseless_servers() -> Vec<(Value, &'static str)> {
     vec![
         (json!({"replicas": 0}), "replicas must be 1, 3 or 5"),
         (json!({"replicas": -1}), "replicas must be 1, 3 or 5"),
@@ -131,5 +163,10 @@ pub fn accepted_changes() -> Vec<(Value, Value)> {
             json!({"sqlite": {"claimName": "a"}}),
             json!({"sqlite": {"claimName": "b", "path": "c.db"}}),
         ),
+        (
+            json!({"sqlite": {"claimName": "a"}, "membershipd": {"store": "SQLite"}}),
+            json!({"sqlite": {"claimName": "a"}, "membershipd": {"store": "JetStream"}}),
+        ),
+        (json!({"membershipd": {"replicas": 1}}), json!({})),
     ]
 }

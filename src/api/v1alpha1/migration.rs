@@ -109,6 +109,8 @@ pub enum MigrationState {
     Failed,
     /// Everything is in the buckets; the control record says so.
     Done,
+    /// It had begun, and the SQLite file is served again.
+    GivenUp,
 }
 
 /// What a SQLite file held.

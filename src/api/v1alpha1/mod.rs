@@ -1,12 +1,14 @@
 //! Version `v1alpha1` of the resource. Changes are additive; a field enters together with the
 //! code that acts on it.
 
+mod membershipd;
 mod migration;
 mod pod_options;
 mod scalars;
 mod spec;
 mod status;
 
+pub use membershipd::{FirstAdmin, Membershipd, Store};
 pub use migration::{
     BackupPolicy, Migration, MigrationCounts, MigrationState, MigrationStatus, Sqlite,
 };
@@ -19,4 +21,6 @@ pub use spec::{
     AntiAffinity, Bootstrap, Buckets, DeletionPolicy, MembershipCluster, MembershipClusterSpec,
     Nats, Storage,
 };
-pub use status::{BucketState, BucketStatus, Endpoints, MembershipClusterStatus, MetaLeader};
+pub use status::{
+    BucketState, BucketStatus, Endpoints, MembershipClusterStatus, MembershipdStatus, MetaLeader,
+};

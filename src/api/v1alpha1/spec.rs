@@ -4,7 +4,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, DurationText, MembershipClusterStatus, Migration, PodOptions, Sqlite};
+use super::{
+    ByteSize, DurationText, MembershipClusterStatus, Membershipd, Migration, PodOptions, Sqlite,
+};
 
 const NAME: &str = "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && \
     size(self.metadata.name) <= 40";
@@ -17,6 +19,8 @@ const BUCKETS_FIT_THE_VOLUME: &str = "35.0 * quantity(self.buckets.maxBytes).asA
 const MIGRATION_HAS_A_SOURCE: &str = "!has(self.migration) || has(self.sqlite)";
 const BACKUP_GOES_ELSEWHERE: &str = "!has(self.migration) || !has(self.sqlite) || \
     !has(self.migration.backupClaimName) || self.migration.backupClaimName != self.sqlite.claimName";
+const SQLITE_HAS_A_FILE: &str =
+    "!has(self.membershipd) || self.membershipd.store != 'SQLite' || has(self.sqlite)";
 const SAME_SIZE: &str = "quantity(self).compareTo(quantity(oldSelf)) == 0";
 const SAME_CLASS: &str = "has(self.storageClassName) == has(oldSelf.storageClassName) && \
     (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)";
@@ -52,9 +56,12 @@ const SETTLE_WITHIN_TIMEOUT: &str = "duration(self.settle) < duration(self.timeo
     printcolumn(name = "Buckets", type_ = "string", json_path = ".status.bucketReplicas", description = "Replicas that every bucket has"),
     printcolumn(name = "Leader", type_ = "string", json_path = ".status.metaLeader.server", description = "The server that leads JetStream's meta group"),
     printcolumn(name = "Migrated", type_ = "string", json_path = ".status.conditions[?(@.type==\"Migrated\")].status", description = "Whether a SQLite file was moved into the buckets"),
+    printcolumn(name = "Membershipd", type_ = "string", json_path = ".status.membershipd.replicas", description = "Replicas of the membership service ready and wanted"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "NATS", type_ = "string", json_path = ".status.natsVersion", description = "Version of the servers", priority = 1),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoints.nats", description = "Where clients inside the Kubernetes cluster connect", priority = 1),
+    printcolumn(name = "Service", type_ = "string", json_path = ".status.endpoints.membershipd", description = "Where the membership service is, inside the Kubernetes cluster", priority = 1),
+    printcolumn(name = "Store", type_ = "string", json_path = ".status.membershipd.store", description = "What the membership is served from", priority = 1),
     validation = Rule::new(NAME).message("metadata.name must start with a lower-case letter, hold only lower-case letters, digits and '-', and have at most 40 characters: pod and volume names are made from it")
 )]
 #[serde(rename_all = "camelCase")]
@@ -62,7 +69,8 @@ const SETTLE_WITHIN_TIMEOUT: &str = "duration(self.settle) < duration(self.timeo
     validation = Rule::new(BUCKET_REPLICAS_FIT).message("buckets.replicas must not exceed replicas: each replica needs a server of its own"),
     validation = Rule::new(BUCKETS_FIT_THE_VOLUME).message("buckets.maxBytes is too large: seven buckets of that size must fit into 80 % of nats.storage.size"),
     validation = Rule::new(MIGRATION_HAS_A_SOURCE).message("migration needs sqlite: there is nothing to move without it"),
-    validation = Rule::new(BACKUP_GOES_ELSEWHERE).message("migration.backupClaimName must name another claim than sqlite.claimName; leave it out to keep the backup beside the file")
+    validation = Rule::new(BACKUP_GOES_ELSEWHERE).message("migration.backupClaimName must name another claim than sqlite.claimName; leave it out to keep the backup beside the file"),
+    validation = Rule::new(SQLITE_HAS_A_FILE).message("membershipd.store: SQLite needs sqlite: it says which file is served")
 )]
 pub struct MembershipClusterSpec {
     /// Number of NATS servers: 1, 3 or 5. One server is for development: it has no failover.
@@ -85,13 +93,18 @@ pub struct MembershipClusterSpec {
     #[serde(default)]
     pub bootstrap: Bootstrap,
 
-    /// The SQLite file that the cluster begins from. It is moved into the buckets once.
+    /// The SQLite file that the cluster begins from. It is moved into the buckets once, or served
+    /// as it is with `membershipd.store: SQLite`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sqlite: Option<Sqlite>,
 
     /// How the SQLite file is moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<Migration>,
+
+    /// The membership service. Unset: the operator runs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub membershipd: Option<Membershipd>,
 
     /// What becomes of the volumes when the resource is deleted.
     #[serde(default)]

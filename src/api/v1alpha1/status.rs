@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MigrationStatus;
+use super::{MigrationStatus, Store};
 
 /// What the operator last saw.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -65,6 +65,10 @@ pub struct MembershipClusterStatus {
     /// How far the move of the SQLite file has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<MigrationStatus>,
+
+    /// The membership service, where one is wanted or runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub membershipd: Option<MembershipdStatus>,
 
     /// Where clients connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,4 +131,20 @@ pub enum BucketState {
 pub struct Endpoints {
     /// The NATS client address inside the Kubernetes cluster.
     pub nats: String,
+
+    /// The HTTP address of the membership service inside the Kubernetes cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub membershipd: Option<String>,
+}
+
+/// The membership service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MembershipdStatus {
+    /// What it serves from; none while nothing serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<Store>,
+
+    /// Ready and wanted replicas, as in `2/2`.
+    pub replicas: String,
 }

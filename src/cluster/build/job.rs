@@ -1,5 +1,5 @@
 //! The Job that moves the SQLite file: `membershipd migrate-to-kv` in one pod that sees the source's
-//! volume and the migration role's key, and nothing else.
+//! volume and the migration role's key, and nothing else; and the one that takes its fence down.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +15,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::pod::{mount, restricted};
 use super::secret::SEED_KEY;
-use super::{metadata, pod_options};
+use super::{membershipd, metadata, pod_options};
 use crate::api::{JOB_ASKED, JOB_CIRCUMSTANCES, JOB_SOURCE, JOB_TRIES};
 use crate::cluster::migration::{BACKUP_FOLDER, Backup, SOURCE_FOLDER, Wanted};
 use crate::cluster::names::Role;
 use crate::cluster::plan::JobPlan;
+use crate::cluster::serving::Source;
 use crate::cluster::validate::ValidatedCluster;
 
 /// The container, by whose exit code the Job is judged.
@@ -36,10 +37,46 @@ const RETRIES: i32 = 5;
 /// verified, refused.
 const FINAL: [i32; 4] = [2, 3, 5, 6];
 
-/// The Job of one try.
+/// The Job of one try to move the file.
 #[must_use]
 pub fn build_migration_job(cluster: &ValidatedCluster, wanted: &Wanted, plan: &JobPlan) -> Job {
-    let mut metadata = metadata(cluster, cluster.names.migration_job(plan.number));
+    let name = cluster.names.migration_job(plan.number);
+    let spec = PodSpec {
+        containers: vec![container(cluster, wanted, plan)],
+        volumes: Some(volumes(cluster, wanted)),
+        ..PodSpec::default()
+    };
+    job(cluster, wanted, plan, (name, spec))
+}
+
+/// The Job of one try to take down the fence of a move that is given up. It needs no NATS.
+#[must_use]
+pub fn build_unfence_job(cluster: &ValidatedCluster, wanted: &Wanted, plan: &JobPlan) -> Job {
+    let arguments = [
+        "migrate-to-kv".to_owned(),
+        format!("--db={SOURCE_FOLDER}/{}", wanted.source.path),
+        "--unfence".to_owned(),
+    ];
+    let container = Container {
+        args: Some(arguments.into()),
+        volume_mounts: Some(vec![mount("source", SOURCE_FOLDER)]),
+        ..container(cluster, wanted, plan)
+    };
+    let spec = PodSpec {
+        containers: vec![container],
+        volumes: Some(vec![volume_of("source", &wanted.source.claim)]),
+        ..PodSpec::default()
+    };
+    job(cluster, wanted, plan, (cluster.names.unfence_job(plan.number), spec))
+}
+
+fn job(
+    cluster: &ValidatedCluster,
+    wanted: &Wanted,
+    plan: &JobPlan,
+    (name, pod): (String, PodSpec),
+) -> Job {
+    let mut metadata = metadata(cluster, name);
     metadata.labels = Some(cluster.names.migration_labels());
     let annotations = [
         (JOB_SOURCE, wanted.source.to_string()),
@@ -58,7 +95,7 @@ pub fn build_migration_job(cluster: &ValidatedCluster, wanted: &Wanted, plan: &J
             pod_failure_policy: Some(failure_policy()),
             // Never two pods over one file: not before the first has really ended.
             pod_replacement_policy: Some("Failed".to_owned()),
-            template: template(cluster, wanted, plan),
+            template: template(cluster, wanted, plan, pod),
             ..JobSpec::default()
         }),
         ..Job::default()
@@ -90,17 +127,23 @@ fn failure_policy() -> PodFailurePolicy {
     }
 }
 
-fn template(cluster: &ValidatedCluster, wanted: &Wanted, plan: &JobPlan) -> PodTemplateSpec {
+fn template(
+    cluster: &ValidatedCluster,
+    wanted: &Wanted,
+    plan: &JobPlan,
+    pod: PodSpec,
+) -> PodTemplateSpec {
     let own = cluster.names.migration_labels();
     let mut labels: BTreeMap<String, String> = wanted.pod.labels.clone();
     labels.extend(own.clone());
     let spec = PodSpec {
+        affinity: plan
+            .beside
+            .then(|| pod_options::beside(membershipd::labels(cluster, Source::File))),
         automount_service_account_token: Some(false),
-        containers: vec![container(cluster, wanted, plan)],
         enable_service_links: Some(false),
         restart_policy: Some("Never".to_owned()),
-        volumes: Some(volumes(cluster, wanted)),
-        ..PodSpec::default()
+        ..pod
     };
     let annotations = Some(wanted.pod.annotations.clone()).filter(|some| !some.is_empty());
     PodTemplateSpec {
@@ -147,11 +190,12 @@ fn arguments(cluster: &ValidatedCluster, wanted: &Wanted) -> Vec<String> {
     arguments
 }
 
-fn volumes(cluster: &ValidatedCluster, wanted: &Wanted) -> Vec<Volume> {
-    let key = Volume {
+/// The seed of a role, and nothing else of its Secret.
+pub(super) fn seed_of(cluster: &ValidatedCluster, role: Role) -> Volume {
+    Volume {
         name: "key".to_owned(),
         secret: Some(SecretVolumeSource {
-            secret_name: Some(cluster.names.secret(Role::Migration)),
+            secret_name: Some(cluster.names.secret(role)),
             // The seed alone, and readable whatever user the source asks for: only this pod sees it.
             items: Some(vec![KeyToPath {
                 key: SEED_KEY.to_owned(),
@@ -162,7 +206,11 @@ fn volumes(cluster: &ValidatedCluster, wanted: &Wanted) -> Vec<Volume> {
             ..SecretVolumeSource::default()
         }),
         ..Volume::default()
-    };
+    }
+}
+
+fn volumes(cluster: &ValidatedCluster, wanted: &Wanted) -> Vec<Volume> {
+    let key = seed_of(cluster, Role::Migration);
     let backup = match &wanted.backup {
         Backup::Claim(claim) => Some(volume_of("backup", claim)),
         Backup::None | Backup::BesideSource => None,
@@ -170,7 +218,7 @@ fn volumes(cluster: &ValidatedCluster, wanted: &Wanted) -> Vec<Volume> {
     [volume_of("source", &wanted.source.claim), key].into_iter().chain(backup).collect()
 }
 
-fn volume_of(name: &str, claim: &str) -> Volume {
+pub(super) fn volume_of(name: &str, claim: &str) -> Volume {
     Volume {
         name: name.to_owned(),
         persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {

@@ -5,6 +5,7 @@
 
 mod config_map;
 mod job;
+mod membershipd;
 mod nats_config;
 mod nats_value;
 mod permissions;
@@ -20,7 +21,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-pub use job::build_migration_job;
+pub use job::{build_migration_job, build_unfence_job};
+pub use membershipd::{Serving, build_serving};
 pub(in crate::cluster) use nats_config::digest;
 pub use nats_config::{CONFIG_METADATA, PublicKeys, nats_config};
 pub use secret::{PUBLIC_KEY, SEED_KEY, build_secret};
@@ -36,6 +38,8 @@ pub struct Facts {
     pub keys: PublicKeys,
     /// The image of the servers.
     pub image: String,
+    /// The image of the membership service.
+    pub membershipd_image: String,
 }
 
 /// Every child that is applied, in the order of writing: what pods mount and need comes before the

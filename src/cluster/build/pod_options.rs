@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, LocalObjectReference, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec,
-    ResourceRequirements, SeccompProfile, Toleration, TopologySpreadConstraint,
-    WeightedPodAffinityTerm,
+    Affinity, LocalObjectReference, PodAffinity, PodAffinityTerm, PodAntiAffinity,
+    PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile, Toleration,
+    TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -45,6 +45,21 @@ pub(super) fn apply_to_guest(
     }
 }
 
+/// The pod with the options of a part that has no volume and whose pods spread as far as they can:
+/// none waits for a node of its own.
+pub(super) fn apply_to_service(
+    options: &PodOptions,
+    labels: &BTreeMap<String, String>,
+    spec: PodSpec,
+) -> PodSpec {
+    let selector = LabelSelector { match_labels: Some(labels.clone()), ..LabelSelector::default() };
+    PodSpec {
+        affinity: Some(apart(AntiAffinity::Preferred, &selector)),
+        security_context: Some(users(options.pod_security_context.as_ref(), Some(NOBODY))),
+        ..placed(options, &selector, spec)
+    }
+}
+
 /// Where the pod runs, and by whose leave its image is had.
 fn placed(options: &PodOptions, selector: &LabelSelector, spec: PodSpec) -> PodSpec {
     PodSpec {
@@ -79,6 +94,23 @@ fn apart(rule: AntiAffinity, selector: &LabelSelector) -> Affinity {
         },
     };
     Affinity { pod_anti_affinity: Some(anti), ..Affinity::default() }
+}
+
+/// On the node of the pods with these labels: a volume for one node is there.
+pub(super) fn beside(labels: BTreeMap<String, String>) -> Affinity {
+    let term = PodAffinityTerm {
+        label_selector: Some(LabelSelector {
+            match_labels: Some(labels),
+            ..LabelSelector::default()
+        }),
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        ..PodAffinityTerm::default()
+    };
+    let near = PodAffinity {
+        required_during_scheduling_ignored_during_execution: Some(vec![term]),
+        ..PodAffinity::default()
+    };
+    Affinity { pod_affinity: Some(near), ..Affinity::default() }
 }
 
 /// `OnRootMismatch`: changing the owner of every file of a large volume would delay each start.

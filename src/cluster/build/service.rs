@@ -1,5 +1,5 @@
-//! The two Services: one name a server for its peers, and one address for clients. The monitoring
-//! port is on neither.
+//! The Services: one name a server for its peers, one address for clients, and one for callers of
+//! the membership service. The monitoring and admin ports are on none.
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -28,6 +28,23 @@ pub(super) fn build_client(cluster: &ValidatedCluster) -> Service {
         spec: Some(ServiceSpec {
             selector: Some(cluster.names.selector()),
             ports: Some(vec![port("client", 4222)]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+/// Whatever serves and is ready: a service over the file says that it is not once its membership has
+/// moved, and one over the buckets that it is only then. So the address stays through a move, with
+/// nobody switching it.
+pub(super) fn build_membershipd(cluster: &ValidatedCluster) -> Service {
+    let mut metadata = metadata(cluster, cluster.names.membershipd());
+    metadata.labels = Some(cluster.names.membershipd_labels());
+    Service {
+        metadata,
+        spec: Some(ServiceSpec {
+            selector: Some(cluster.names.membershipd_selector()),
+            ports: Some(vec![port("http", 8080)]),
             ..ServiceSpec::default()
         }),
         ..Service::default()

@@ -10,6 +10,7 @@ use super::wait::Trouble;
 use super::{Child, Step, Wait};
 use crate::cluster::build::{Facts, PublicKeys, Resources, build};
 use crate::cluster::names::Role;
+use crate::cluster::serving::{self, Source};
 use crate::cluster::world::Found;
 
 /// The public keys of all roles, once every role has a Secret.
@@ -52,7 +53,20 @@ pub(super) fn facts(look: &Look<'_>, cluster_id: &str, keys: PublicKeys) -> Fact
         cluster_id: cluster_id.to_owned(),
         keys,
         image: image.unwrap_or_else(|| look.given.default_image.clone()),
+        membershipd_image: membershipd_image(look),
     }
+}
+
+/// What the spec says, else what runs, over the buckets before over the file, else the default.
+fn membershipd_image(look: &Look<'_>) -> String {
+    let wanted = look.cluster.membershipd.as_ref().and_then(|part| part.pod.image.clone());
+    let runs = |source: Source| {
+        let deployment = look.world.membershipd.deployment(source).ours()?;
+        serving::image(deployment).map(str::to_owned)
+    };
+    wanted
+        .or_else(|| Source::ALL.into_iter().find_map(runs))
+        .unwrap_or_else(|| look.given.default_membershipd_image.clone())
 }
 
 /// The image in the StatefulSet.
@@ -79,7 +93,8 @@ pub(super) fn are_applied(look: &Look<'_>, facts: &Facts) -> Stage {
     if changes.is_empty() { go_on() } else { apply(changes) }
 }
 
-fn drifted<T>(live: &Found<T>, wanted: T, child: fn(Box<T>) -> Child) -> Option<Child>
+/// A child that is missing or drifted.
+pub(super) fn drifted<T>(live: &Found<T>, wanted: T, child: fn(Box<T>) -> Child) -> Option<Child>
 where
     T: Serialize + Metadata<Ty = ObjectMeta>,
 {

@@ -20,10 +20,19 @@ fn strangers(look: &Look<'_>) -> Vec<(&'static str, String, Option<String>)> {
         ("PodDisruptionBudget", names.nats(), stranger(&world.disruption_budget)),
         ("StatefulSet", names.nats(), stranger(&world.stateful_set)),
     ];
+    if look.cluster.membershipd.is_some() {
+        let (seen, name) = (&world.membershipd, names.membershipd());
+        found.extend([
+            ("Deployment", name.clone(), stranger(&seen.buckets)),
+            ("Deployment", names.membershipd_sqlite(), stranger(&seen.file)),
+            ("Service", name.clone(), stranger(&seen.service)),
+            ("PodDisruptionBudget", name, stranger(&seen.disruption_budget)),
+        ]);
+    }
     for (role, secret) in &world.secrets {
         found.push(("Secret", names.secret(*role), stranger(secret)));
     }
-    for (name, job) in &world.migration.jobs {
+    for (name, job) in world.migration.jobs.iter().chain(&world.migration.unfences) {
         found.push(("Job", name.clone(), stranger(job)));
     }
     found

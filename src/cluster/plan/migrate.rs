@@ -8,9 +8,10 @@ use k8s_openapi::jiff::SignedDuration;
 
 use super::look::{Look, Stage, act, go_on, wait};
 use super::wait::Trouble;
-use super::{Step, Wait};
+use super::{Step, Wait, serve, undo};
 use crate::api::v1alpha1::MigrationState;
-use crate::cluster::migration::{Backup, Job, JobEnd, JobFailure, Mark, Wanted};
+use crate::cluster::migration::{Backup, Job, JobEnd, JobFailure, Mark, SourceUser, Wanted};
+use crate::cluster::serving::Source;
 
 /// For so long a Job may have ended well before the control record is expected to say so: what NATS
 /// said may be older than the Job's end.
@@ -33,6 +34,8 @@ pub struct JobPlan {
     pub circumstances: String,
     /// How many Jobs in a row were asked for the same, this one included.
     pub tries: u32,
+    /// The service over the file goes on beside it, on the same node.
+    pub beside: bool,
 }
 
 /// What a migration waits for.
@@ -49,6 +52,11 @@ pub enum MigrationWait {
     },
     /// A Job that is not wanted any more to be gone.
     Ending {
+        /// Its name.
+        job: String,
+    },
+    /// A Job of a move that is given up: to rest, or to take the fence down.
+    GivingUp {
         /// Its name.
         job: String,
     },
@@ -106,11 +114,13 @@ pub(super) fn is_as_wanted(look: &Look<'_>) -> Stage {
     let Some(record) = look.nats().and_then(|nats| nats.control.present()) else {
         return wait(Wait::Nats);
     };
-    match (&record.migration, &look.cluster.migration) {
+    match (&record.migration, look.cluster.to_move()) {
         (Some(Mark { done: true, .. }), _) => ended_jobs_are_gone(look),
+        // What is left of a move that was given up is the file's service's business.
+        (_, None) if look.cluster.serves_file() => go_on(),
         (Some(_), wanted) => {
-            source_is_kept(look, wanted.as_ref())?;
-            wanted.as_ref().map_or_else(go_on, |wanted| has_run(look, wanted))
+            source_is_kept(look, wanted)?;
+            wanted.map_or_else(go_on, |wanted| has_run(look, wanted))
         }
         (None, Some(wanted)) => has_run(look, wanted),
         (None, None) => no_job_is_left(look),
@@ -134,12 +144,15 @@ fn ended_jobs_are_gone(look: &Look<'_>) -> Stage {
 
 /// Nothing is to be moved any more.
 fn no_job_is_left(look: &Look<'_>) -> Stage {
-    look.world.migration.newest().map_or_else(go_on, |newest| end(look, newest))
+    let seen = &look.world.migration;
+    let newest = seen.newest().or_else(|| seen.newest_unfence());
+    newest.map_or_else(go_on, |newest| end(look, newest))
 }
 
 /// Lets all Jobs end; `newest` is named.
 fn end(look: &Look<'_>, newest: &Job) -> Stage {
-    let jobs = look.world.migration.ours().filter(|job| !job.deleting);
+    let seen = &look.world.migration;
+    let jobs = seen.ours().chain(seen.our_unfences()).filter(|job| !job.deleting);
     let steps = jobs.map(|job| Step::DeleteJob { job: job.id.clone() }).collect();
     act(steps, Wait::Migration(MigrationWait::Ending { job: newest.id.name.clone() }))
 }
@@ -167,6 +180,13 @@ fn has_run(look: &Look<'_>, wanted: &Wanted) -> Stage {
     let Some(newest) = seen.newest() else {
         return begin(look, wanted, (1, 1), asked);
     };
+    if newest.suspended && newest.end.is_none() {
+        // It was given up in the middle, and that was taken back.
+        if newest.working {
+            return wait(Wait::Migration(MigrationWait::Ending { job: newest.id.name.clone() }));
+        }
+        return begin(look, wanted, (newest.number.saturating_add(1), 1), asked);
+    }
     let job = newest.id.name.clone();
     if newest.deleting {
         return wait(Wait::Migration(MigrationWait::Ending { job }));
@@ -180,7 +200,7 @@ fn has_run(look: &Look<'_>, wanted: &Wanted) -> Stage {
         return end(look, newest);
     };
     if same {
-        may_try_again(look, newest, end_of_it)?;
+        may_try_again(look, wanted, newest, end_of_it)?;
     }
     let tries = if same { newest.tries.saturating_add(1) } else { 1 };
     begin(look, wanted, (newest.number.saturating_add(1), tries), asked)
@@ -188,7 +208,7 @@ fn has_run(look: &Look<'_>, wanted: &Wanted) -> Stage {
 
 /// Whether the same is to be tried again after a Job that ended: at once when its circumstances
 /// changed, after a pause when it may succeed by itself, else only for another wish.
-fn may_try_again(look: &Look<'_>, job: &Job, end: &JobEnd) -> Stage {
+fn may_try_again(look: &Look<'_>, wanted: &Wanted, job: &Job, end: &JobEnd) -> Stage {
     let since = look.given.now.duration_since(end.at);
     if end.succeeded && since < RECORD_FOLLOWS {
         return wait(Wait::Migration(MigrationWait::Beginning));
@@ -196,6 +216,10 @@ fn may_try_again(look: &Look<'_>, job: &Job, end: &JobEnd) -> Stage {
     let failure = job.failure(end);
     let refused = matches!(end.exit_code, Some(2 | 5 | 6));
     if refused {
+        // Nobody tries again by himself: until then, a service over the file takes changes again.
+        if look.world.membershipd.file.ours().is_some() {
+            undo::fence_is_down(look, wanted, job.number)?;
+        }
         return trouble(MigrationTrouble::Failed(failure));
     }
     let seen = &look.world.migration;
@@ -211,7 +235,7 @@ fn may_try_again(look: &Look<'_>, job: &Job, end: &JobEnd) -> Stage {
 }
 
 /// How long after the n-th try of the same the next one follows.
-fn pause(tries: u32) -> Duration {
+pub(super) fn pause(tries: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(LONGEST_PAUSE)
 }
 
@@ -219,16 +243,23 @@ fn pause(tries: u32) -> Duration {
 fn begin(look: &Look<'_>, wanted: &Wanted, of: (u32, u32), asked: String) -> Stage {
     claims_are_there(look, wanted)?;
     nobody_else_is_there(look, wanted)?;
+    let beside = server_makes_room(look)?;
+    if let Some(job) = look.world.migration.our_unfences().find(|job| job.working) {
+        return wait(Wait::Migration(MigrationWait::GivingUp { job: job.id.name.clone() }));
+    }
     if !look.is_fresh() {
         return wait(Wait::Migration(MigrationWait::Beginning));
     }
     let image = wanted.pod.image.as_ref().unwrap_or(&look.given.default_membershipd_image);
     let seen = &look.world.migration;
     let (number, tries) = of;
-    let plan =
-        JobPlan { number, image: image.clone(), asked, circumstances: seen.circumstances(), tries };
+    // What took down a fence is older than what puts it up again.
+    let after = seen.newest_unfence().map_or(0, |job| job.number).saturating_add(1);
+    let (number, image) = (number.max(after), image.clone());
+    let circumstances = seen.circumstances();
+    let plan = JobPlan { number, image, asked, circumstances, tries, beside };
     // The new one first: as long as one is left, what was tried is known.
-    let old = seen.ours().filter(|job| !job.deleting);
+    let old = seen.ours().chain(seen.our_unfences()).filter(|job| !job.deleting);
     let old = old.map(|job| Step::DeleteJob { job: job.id.clone() });
     let steps = std::iter::once(Step::RunMigration { job: plan }).chain(old).collect();
     act(steps, Wait::Migration(MigrationWait::Beginning))
@@ -255,7 +286,31 @@ fn claims_are_there(look: &Look<'_>, wanted: &Wanted) -> Stage {
 }
 
 fn nobody_else_is_there(look: &Look<'_>, wanted: &Wanted) -> Stage {
-    let users = &look.world.migration.users;
+    let users: Vec<&SourceUser> =
+        look.world.migration.users.iter().filter(|user| !user.own).collect();
+    user_trouble(&users, &wanted.source.claim).map_or_else(go_on, trouble)
+}
+
+/// Whether our own service over the file goes on beside a Job. A claim for one pod at a time, or a
+/// service that serves nobody, is freed first.
+pub(super) fn server_makes_room(look: &Look<'_>) -> Stage<bool> {
+    let (seen, moving) = (&look.world.membershipd, &look.world.migration);
+    let exclusive = moving.claim.as_ref().is_some_and(|claim| claim.exclusive);
+    let serves = seen.ready(Source::File) == 1 && seen.pods(Source::File).count() == 1;
+    if seen.file.ours().is_some() && serves && !exclusive {
+        return Stage::Continue(true);
+    }
+    let lost: Vec<&SourceUser> =
+        moving.users.iter().filter(|user| user.own && user.overdue).collect();
+    if let Some(found) = user_trouble(&lost, "") {
+        return trouble(found);
+    }
+    serve::has_left(look, Source::File)?;
+    Stage::Continue(false)
+}
+
+/// What it means that these pods use a claim.
+pub(super) fn user_trouble(users: &[&SourceUser], claim: &str) -> Option<MigrationTrouble> {
     let lost = users.iter().find(|user| user.overdue).and_then(|user| {
         Some(MigrationTrouble::SourceOnLostNode {
             pod: user.name.clone(),
@@ -263,10 +318,10 @@ fn nobody_else_is_there(look: &Look<'_>, wanted: &Wanted) -> Stage {
         })
     });
     let used = users.first().map(|user| MigrationTrouble::SourceInUse {
-        claim: wanted.source.claim.clone(),
+        claim: claim.to_owned(),
         pod: user.name.clone(),
     });
-    lost.or(used).map_or_else(go_on, trouble)
+    lost.or(used)
 }
 
 #[cfg(test)]

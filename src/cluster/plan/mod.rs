@@ -2,7 +2,8 @@
 //!
 //! * `step` and `wait` are the words of a plan, `look` is what each decision is made from.
 //! * One file an idea, in the order in which a pass asks: `identity` (whose data, whose names),
-//!   `children` with `drift`, `buckets`, `restart`, `migrate`; and `deletion`.
+//!   `children` with `drift`, `buckets`, `restart`, `migrate`, `undo`,
+//!   `serve`; and `deletion`.
 //! * `pace` says when to look again.
 //!
 //! A plan holds no progress: it follows from what one look found, so that it does not matter
@@ -17,16 +18,20 @@ mod look;
 mod migrate;
 mod pace;
 mod restart;
+mod serve;
 mod step;
+mod undo;
 mod wait;
 
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
 pub use migrate::{JobPlan, MigrationTrouble, MigrationWait};
 pub use pace::{BackOff, Towards, probe_pace, requeue_after};
-pub use step::{ObjectId, Step};
+pub use serve::ServeWait;
+pub(super) use serve::claim_obstacle;
+pub use step::{ChildKind, ObjectId, Step};
 pub use wait::{Trouble, Wait};
 
 use look::{Look, Stage};
@@ -53,12 +58,14 @@ pub struct Plan {
 pub enum Child {
     /// The NATS configuration.
     ConfigMap(Box<ConfigMap>),
-    /// One of the two Services.
+    /// One of the Services.
     Service(Box<Service>),
-    /// The disruption budget.
+    /// A disruption budget.
     PodDisruptionBudget(Box<PodDisruptionBudget>),
     /// The servers.
     StatefulSet(Box<StatefulSet>),
+    /// Pods of the membership service.
+    Deployment(Box<Deployment>),
 }
 
 /// What a stage makes of a pass.
@@ -101,6 +108,15 @@ fn converge(look: &Look<'_>) -> Stage {
     let keys = children::public_keys(look, &cluster_id)?;
     let facts = children::facts(look, &cluster_id, keys);
     children::are_applied(look, &facts)?;
+    serve::is_applied(look, &facts)?;
+    // The file is served whatever NATS does, and what stands against that does not hold up NATS.
+    let file = serve::file_is_served(look, &facts).break_value();
+    let file = match file {
+        Some(next) if !next.steps.is_empty() || !next.apply.is_empty() => {
+            return Stage::Break(next);
+        }
+        file => file,
+    };
     buckets::nothing_is_lost(look, &cluster_id)?;
     let revision = restart::servers_are_ready(look)?;
     let before = buckets::are_as_wanted(look, &cluster_id).break_value();
@@ -112,7 +128,12 @@ fn converge(look: &Look<'_>) -> Stage {
     if look.settled().is_none() {
         return look::wait(Wait::MetaLeader);
     }
-    migrate::is_as_wanted(look)
+    if let Some(next) = file {
+        return Stage::Break(next);
+    }
+    serve::buckets_are_served(look, &facts)?;
+    migrate::is_as_wanted(look)?;
+    serve::is_served(look)
 }
 
 /// The finalizer is there exactly while the policy is `Delete`, and before anything that it is for.

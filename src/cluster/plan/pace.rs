@@ -33,6 +33,7 @@ pub fn requeue_after(plan: &Plan, waited: Duration) -> Duration {
         | Wait::BucketsRaised { .. }
         | Wait::BucketsEqual { .. }
         | Wait::Migration(_)
+        | Wait::Serving(_)
         | Wait::Restarts { .. } => Duration::from_secs(1),
     };
     (waited / 10).clamp(shortest, LONGEST_WAIT)
@@ -63,6 +64,7 @@ pub fn probe_pace(plan: &Plan, waited: Duration) -> Duration {
         | Wait::OldChildrenGone { .. }
         | Wait::OwnChildrenGone { .. }
         | Wait::Reloads { .. }
+        | Wait::Serving(_)
         | Wait::Person(_) => Duration::from_secs(5),
     }
 }

@@ -87,10 +87,28 @@ pub enum Step {
         /// Which.
         job: JobPlan,
     },
+    /// Makes a Job that takes down the fence of a move that is given up. Create-only, as the one
+    /// that moves. Risky.
+    RunUnfence {
+        /// Which.
+        job: JobPlan,
+    },
+    /// Lets a Job of the migration rest: its pods end, and it stays. Risky.
+    SuspendJob {
+        /// Which.
+        job: ObjectId,
+    },
     /// Deletes a Job of the migration, and with it its pods.
     DeleteJob {
         /// Which.
         job: ObjectId,
+    },
+    /// Deletes an object of the membership service, and with it its pods. Risky.
+    Remove {
+        /// Its kind.
+        kind: ChildKind,
+        /// Which.
+        object: ObjectId,
     },
     /// Deletes the StatefulSet, and with it its pods.
     DeleteStatefulSet {
@@ -118,6 +136,9 @@ impl Step {
             | Self::RestartServer { .. }
             | Self::AcceptLoss { .. }
             | Self::RunMigration { .. }
+            | Self::RunUnfence { .. }
+            | Self::SuspendJob { .. }
+            | Self::Remove { .. }
             | Self::MarkClaims { mark: ClaimMark::LossAccepted, .. }
             | Self::DeleteStatefulSet { .. }
             | Self::DeleteClaim { .. } => true,
@@ -150,11 +171,25 @@ impl Step {
             | Self::MarkClaims { .. }
             | Self::RestartServer { .. }
             | Self::RunMigration { .. }
+            | Self::RunUnfence { .. }
+            | Self::SuspendJob { .. }
             | Self::DeleteJob { .. }
+            | Self::Remove { .. }
             | Self::DeleteStatefulSet { .. }
             | Self::DeleteClaim { .. } => false,
         }
     }
+}
+
+/// A kind of objects of the membership service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChildKind {
+    /// Its pods.
+    Deployment,
+    /// Its address.
+    Service,
+    /// Its disruption budget.
+    PodDisruptionBudget,
 }
 
 /// An object as it was seen. A deletion carries uid and resourceVersion as preconditions, so that

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::migrate::{MigrationTrouble, MigrationWait};
+use super::serve::ServeWait;
 use crate::cluster::names::Bucket;
 
 /// What stands between the world after a pass and the wanted one.
@@ -63,6 +64,8 @@ pub enum Wait {
     },
     /// The SQLite file to be moved into the buckets.
     Migration(MigrationWait),
+    /// The membership service.
+    Serving(ServeWait),
     /// Pods and claims of this resource, which is being deleted, to be gone.
     OwnChildrenGone {
         /// Their kinds and names.
@@ -112,6 +115,11 @@ pub enum Trouble {
     },
     /// Something stands against the move of the SQLite file.
     Migration(MigrationTrouble),
+    /// SQLite was asked for again, and the membership is in the buckets.
+    NoWayBack {
+        /// Whether it was moved there from the file; else it began there.
+        moved: bool,
+    },
     /// The size of the volumes differs from what exists.
     StorageChanged {
         /// What exists.

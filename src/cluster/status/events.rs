@@ -92,6 +92,15 @@ fn deed(view: &View<'_>, step: &Step) -> Option<Event> {
             let note = format!("Job {name} moves {source} into the buckets");
             Some(event(EventKind::Normal, "MigrationStarted", "Migrate", &note))
         }
+        Step::RunUnfence { job } => {
+            let name = view.cluster.names.unfence_job(job.number);
+            let note = format!("Job {name} takes down the fence of the move that is given up");
+            Some(event(EventKind::Normal, "GivingUp", "Migrate", &note))
+        }
+        Step::Remove { kind, object } => {
+            let note = format!("removing {kind:?} {}", object.name);
+            Some(event(EventKind::Normal, "RemovingMembershipd", "Delete", &note))
+        }
         Step::SetFinalizer
         | Step::RemoveFinalizer
         | Step::CreateSecret { .. }
@@ -101,6 +110,7 @@ fn deed(view: &View<'_>, step: &Step) -> Option<Event> {
         | Step::MarkClaims { .. }
         | Step::RaiseReplicas { .. }
         | Step::ReloadServer { .. }
+        | Step::SuspendJob { .. }
         | Step::DeleteJob { .. }
         | Step::DeleteStatefulSet { .. } => None,
     }

@@ -3,12 +3,13 @@
 use k8s_openapi::jiff::SignedDuration;
 
 use super::migration;
+use super::serving;
 use super::view::View;
 use super::words::{list, servers, trouble_reason, trouble_words, unsettled_words, wait_words};
 use crate::api::conditions::{ConditionType, Finding, Reason, Truth, find};
 use crate::api::v1alpha1::BucketState;
 use crate::cluster::equal::Equality;
-use crate::cluster::plan::Wait;
+use crate::cluster::plan::{ServeWait, Wait};
 
 /// A status with its why, not yet said of a condition.
 pub(super) type Verdict = (Truth, Reason, String);
@@ -20,7 +21,9 @@ pub(super) fn all(view: &View<'_>) -> Vec<Finding> {
     let reconciling = reconciling(view, &stalled);
     let buckets = buckets_ready(view);
     let migrated = migration::migrated(view);
-    let ready = ready(view, &stalled, &reconciling, (&buckets, &migrated));
+    let membershipd = serving::ready(view);
+    let parts = Parts { buckets: &buckets, migrated: &migrated, membershipd: &membershipd };
+    let ready = ready(view, &stalled, &reconciling, parts);
     let degraded = degraded(view, &ready, &reconciling);
     let headline = headline(view, &ready, &stalled, &reconciling, &degraded);
     let meta = meta_leader_settled(view);
@@ -33,6 +36,7 @@ pub(super) fn all(view: &View<'_>) -> Vec<Finding> {
         (ConditionType::MetaLeaderSettled, meta),
         (ConditionType::BucketsReady, buckets),
         (ConditionType::Migrated, migrated),
+        (ConditionType::MembershipdReady, membershipd),
     ]
     .map(|(kind, (truth, reason, message))| Finding::new(kind, truth, reason, message))
     .into()
@@ -217,6 +221,7 @@ const fn is_work(wait: &Wait) -> bool {
         | Wait::BucketsMade { .. }
         | Wait::BucketsRaised { .. }
         | Wait::Migration(_)
+        | Wait::Serving(ServeWait::Rolling { .. } | ServeWait::Leaving { .. })
         | Wait::Restarts { .. }
         | Wait::Reloads { .. } => true,
         Wait::Nothing
@@ -225,16 +230,25 @@ const fn is_work(wait: &Wait) -> bool {
         | Wait::Servers { .. }
         | Wait::Nats
         | Wait::MetaLeader
+        | Wait::Serving(ServeWait::Missing { .. })
         | Wait::BucketLeaders { .. }
         | Wait::BucketsEqual { .. } => false,
     }
+}
+
+/// The conditions that Ready follows from.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    buckets: &'a Verdict,
+    migrated: &'a Verdict,
+    membershipd: &'a Verdict,
 }
 
 fn ready(
     view: &View<'_>,
     stalled: &Verdict,
     reconciling: &Verdict,
-    (buckets, migrated): (&Verdict, &Verdict),
+    Parts { buckets, migrated, membershipd }: Parts<'_>,
 ) -> Verdict {
     if view.cluster.deleting {
         let (reason, words) = wait_words(view.cluster, &view.world.pods, &view.pass.plan.wait);
@@ -257,6 +271,9 @@ fn ready(
     if migration::is_lacking(view, migrated) {
         return (Truth::False, migrated.1, migrated.2.clone());
     }
+    if serving::is_lacking(view) {
+        return (Truth::False, membershipd.1, membershipd.2.clone());
+    }
     if every_bucket_serves(view) && (buckets.0 == Truth::True || may_lag(view, reconciling)) {
         return (Truth::True, Reason::AsExpected, "serving as wanted".to_owned());
     }
@@ -265,8 +282,14 @@ fn ready(
 
 /// Whether replicas may be behind in a cluster that is ready: not while more of them are asked for.
 fn may_lag(view: &View<'_>, reconciling: &Verdict) -> bool {
-    let beside_the_buckets =
-        matches!(reconciling.1, Reason::Applying | Reason::RollingRestart | Reason::Reloading);
+    let beside_the_buckets = matches!(
+        reconciling.1,
+        Reason::Applying
+            | Reason::RollingRestart
+            | Reason::Reloading
+            | Reason::MembershipdRolling
+            | Reason::MembershipdLeaving
+    );
     view.was_up && (reconciling.0 != Truth::True || beside_the_buckets)
 }
 
@@ -328,6 +351,9 @@ fn fault(view: &View<'_>, reconciling: &Verdict) -> Option<(Reason, String)> {
             Reason::ServersNotReady,
             format!("without {}", servers(&view.world.pods, &gone)),
         ));
+    }
+    if let Some(words) = serving::lacks(view).filter(|_| !working) {
+        return Some((Reason::MembershipdNotReady, words));
     }
     let syncing = view.buckets_in(BucketState::Syncing);
     (!syncing.is_empty() && !working).then(|| {

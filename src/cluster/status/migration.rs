@@ -29,7 +29,7 @@ fn mark<'a>(view: &View<'a>) -> Option<Option<&'a Mark>> {
 pub(super) fn migrated(view: &View<'_>) -> Verdict {
     let told = view.world.resource.status.migration.is_some();
     let Some(mark) = mark(view) else {
-        if view.cluster.migration.is_none() && !told {
+        if view.cluster.to_move().is_none() && !told {
             return not_requested();
         }
         return past(view, ConditionType::Migrated).unwrap_or_else(|| unreachable(view));
@@ -37,13 +37,16 @@ pub(super) fn migrated(view: &View<'_>) -> Verdict {
     if let Some(mark) = mark.filter(|mark| mark.done) {
         return (Truth::True, Reason::MigrationDone, format!("moved {}", amounts(&mark.counts)));
     }
-    if mark.is_none() && view.cluster.migration.is_none() {
+    if mark.is_none() && view.cluster.to_move().is_none() && !is_giving_up(view) {
         return not_requested();
     }
     let (reason, words) = if let Wait::Person(Trouble::Migration(trouble)) = &view.pass.plan.wait {
         (trouble_reason(trouble), trouble_words(view.cluster, trouble))
     } else if let Wait::Migration(wait) = &view.pass.plan.wait {
         wait_words(wait)
+    } else if view.cluster.serves_file() {
+        let words = "the move was given up, and the SQLite file takes changes again";
+        (Reason::GivenUp, words.to_owned())
     } else if view.pass.plan.wait == Wait::Suspended {
         (Reason::Suspended, "suspended: nothing is moved".to_owned())
     } else if mark.is_some() || view.world.migration.newest().is_some() {
@@ -54,6 +57,11 @@ pub(super) fn migrated(view: &View<'_>) -> Verdict {
     (Truth::False, reason, words)
 }
 
+fn is_giving_up(view: &View<'_>) -> bool {
+    let wait = &view.pass.plan.wait;
+    matches!(wait, Wait::Migration(MigrationWait::GivingUp { .. } | MigrationWait::Pause(_)))
+}
+
 fn not_requested() -> Verdict {
     (Truth::False, Reason::NotRequested, "no SQLite file was asked to be moved".to_owned())
 }
@@ -62,12 +70,16 @@ fn not_requested() -> Verdict {
 pub(super) fn is_lacking(view: &View<'_>, migrated: &Verdict) -> bool {
     let told = view.world.resource.status.migration.as_ref();
     let was_done = told.is_some_and(|told| told.state == MigrationState::Done);
+    // A file that is served as it is lacks nothing of a move.
+    if view.cluster.serves_file() {
+        return false;
+    }
     let lacking = match migrated.0 {
         Truth::True => false,
         Truth::False => true,
         Truth::Unknown => !was_done,
     };
-    lacking && (view.cluster.migration.is_some() || migrated.1 != Reason::NotRequested)
+    lacking && (view.cluster.to_move().is_some() || migrated.1 != Reason::NotRequested)
 }
 
 fn amounts(counts: &MigrationCounts) -> String {
@@ -88,10 +100,13 @@ pub(super) fn status(view: &View<'_>) -> Option<MigrationStatus> {
     let old = view.world.resource.status.migration.clone();
     let Some(mark) = mark(view) else { return old };
     let job = view.world.migration.newest();
-    if mark.is_none() && job.is_none() && view.cluster.migration.is_none() {
+    if mark.is_none() && job.is_none() && view.cluster.to_move().is_none() {
         return None;
     }
     let state = state(mark, job);
+    let given_up = view.cluster.serves_file() && !is_giving_up(view);
+    let state =
+        if given_up && state != MigrationState::Done { MigrationState::GivenUp } else { state };
     let done = state == MigrationState::Done;
     let ended = job.and_then(|job| job.end.as_ref()).filter(|end| done && end.succeeded);
     let old = old.as_ref();
@@ -150,6 +165,9 @@ pub(super) fn wait_words(wait: &MigrationWait) -> (Reason, String) {
         ),
         MigrationWait::Ending { job } => {
             (Reason::Migrating, format!("waiting until Job {job} is gone"))
+        }
+        MigrationWait::GivingUp { job } => {
+            (Reason::GivingUp, format!("the move is given up: waiting for Job {job}"))
         }
         MigrationWait::Pause(failure) => {
             let (job, why) = (&failure.job, &failure.message);

@@ -1,7 +1,8 @@
 //! From the world and a plan to what users read: status, conditions and Events.
 //!
 //! * `view` is what the world shows, `findings` the conditions that follow, `words` the sentences,
-//!   `buckets` each bucket's state, `migration` the move from SQLite, `events` what changed since the last report.
+//!   `buckets` each bucket's state, `migration` the move from SQLite, `serving` the
+//!   membership service, `events` what changed since the last report.
 //!
 //! A report is made anew from the world each time. The last one is read for three things only: how
 //! long something holds, what changed, and that a cluster has been ready before, so that a server
@@ -11,6 +12,7 @@ mod buckets;
 mod events;
 mod findings;
 mod migration;
+mod serving;
 mod view;
 mod words;
 
@@ -114,7 +116,11 @@ fn fields(view: &View<'_>, conditions: Vec<Condition>) -> MembershipClusterStatu
         meta_leader: meta_leader(view),
         buckets: view.buckets.clone(),
         migration: migration::status(view),
-        endpoints: made.then(|| Endpoints { nats: cluster.names.client_url() }),
+        membershipd: serving::status(view),
+        endpoints: made.then(|| Endpoints {
+            nats: cluster.names.client_url(),
+            membershipd: serving::endpoint(view),
+        }),
         cluster_id: known_id.or_else(|| old.cluster_id.clone()),
     }
 }
@@ -184,7 +190,8 @@ pub fn report_invalid(
         | ConditionType::ServersReady
         | ConditionType::MetaLeaderSettled
         | ConditionType::BucketsReady
-        | ConditionType::Migrated => finding(kind, Truth::Unknown),
+        | ConditionType::Migrated
+        | ConditionType::MembershipdReady => finding(kind, Truth::Unknown),
     });
     let status = MembershipClusterStatus {
         observed_generation: Some(generation),

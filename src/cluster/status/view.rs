@@ -135,6 +135,7 @@ impl<'a> View<'a> {
             | Wait::Restarts { .. }
             | Wait::Reloads { .. }
             | Wait::Migration(_)
+            | Wait::Serving(_)
             | Wait::OwnChildrenGone { .. } => None,
         }
     }

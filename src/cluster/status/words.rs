@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::migration;
+use super::{migration, serving};
 use crate::api::ACCEPT_LOSS;
 use crate::api::conditions::Reason;
 use crate::cluster::names::Bucket;
@@ -76,6 +76,7 @@ pub fn wait_words(cluster: &ValidatedCluster, pods: &[Pod], wait: &Wait) -> (Rea
         | Wait::BucketsRaised { .. }
         | Wait::BucketsEqual { .. } => bucket_words(cluster, wait),
         Wait::Migration(wait) => migration::wait_words(wait),
+        Wait::Serving(wait) => serving::wait_words(wait),
         Wait::Person(trouble) => (trouble_reason(trouble), trouble_words(cluster, trouble)),
     }
 }
@@ -108,6 +109,7 @@ fn bucket_words(cluster: &ValidatedCluster, wait: &Wait) -> (Reason, String) {
         | Wait::Restarts { .. }
         | Wait::Reloads { .. }
         | Wait::Migration(_)
+        | Wait::Serving(_)
         | Wait::Person(_) => (Reason::ReconcileComplete, String::new()),
     }
 }
@@ -130,6 +132,7 @@ pub(super) const fn trouble_reason(trouble: &Trouble) -> Reason {
         Trouble::ReplicasChanged { .. } => Reason::ReplicasChanged,
         Trouble::StorageChanged { .. } => Reason::StorageChanged,
         Trouble::Migration(trouble) => migration::trouble_reason(trouble),
+        Trouble::NoWayBack { .. } => Reason::NoWayBack,
     }
 }
 
@@ -137,6 +140,13 @@ pub(super) const fn trouble_reason(trouble: &Trouble) -> Reason {
 pub(super) fn trouble_words(cluster: &ValidatedCluster, trouble: &Trouble) -> String {
     match trouble {
         Trouble::Migration(trouble) => migration::trouble_words(cluster, trouble),
+        Trouble::NoWayBack { moved } => {
+            let why = if *moved { "has moved to" } else { "began in" };
+            format!(
+                "the membership {why} the buckets and is served from there for good: set \
+                 membershipd.store back to JetStream"
+            )
+        }
         Trouble::NameTaken { kind, name, owner } => format!(
             "{kind} {name} belongs to {owner} and is left alone: delete it, or give this resource \
              another name"

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::command::choice::{Environment, NatsArgs, StoreArgs, StoreChoice};
 use crate::command::error::{CommandError, CommandResult};
+use crate::membership::ids::{Handle, UserKey};
 use crate::runtime::telemetry::LogArgs;
 
 /// Loopback: who wants to be reached from elsewhere says so.
@@ -65,6 +66,13 @@ pub struct ServeArgs {
     /// How to come to the servers.
     #[command(flatten)]
     pub nats: NatsArgs,
+    /// The key of the user who is let in first, as an admin, to a store that never served
+    /// [env: MEMBERSHIPD_FIRST_ADMIN]
+    #[arg(long, value_name = "KEY", requires = "first_admin_handle")]
+    pub first_admin: Option<UserKey>,
+    /// What people call that user [env: MEMBERSHIPD_FIRST_ADMIN_HANDLE]
+    #[arg(long, value_name = "HANDLE", requires = "first_admin")]
+    pub first_admin_handle: Option<Handle>,
     /// How long to wait for the store at the start [default: 120] [env: MEMBERSHIPD_START_TIMEOUT]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=3600))]
     pub start_timeout: Option<u16>,
@@ -89,6 +97,8 @@ pub struct ServeFile {
     nkey: Option<PathBuf>,
     ca: Option<PathBuf>,
     bucket_prefix: Option<String>,
+    first_admin: Option<UserKey>,
+    first_admin_handle: Option<Handle>,
     start_timeout: Option<u16>,
 }
 
@@ -103,8 +113,19 @@ pub struct ServeConfig {
     pub authorities: Vec<String>,
     /// The store.
     pub store: StoreChoice,
+    /// Who is let in first.
+    pub first_admin: Option<FirstAdmin>,
     /// How long to wait for the store at the start.
     pub start_time: Duration,
+}
+
+/// A user who is let in to a store that never served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstAdmin {
+    /// The key.
+    pub key: UserKey,
+    /// What people call the user.
+    pub handle: Handle,
 }
 
 /// Reads the file's text.
@@ -156,6 +177,14 @@ impl ServeArgs {
             Some(flag) => Some(flag),
             None => parsed(env, "MEMBERSHIPD_START_TIMEOUT")?.or(file.start_timeout),
         };
+        let admin_key = match self.first_admin {
+            Some(flag) => Some(flag),
+            None => parsed(env, "MEMBERSHIPD_FIRST_ADMIN")?.or(file.first_admin),
+        };
+        let handle = match self.first_admin_handle {
+            Some(flag) => Some(flag),
+            None => parsed(env, "MEMBERSHIPD_FIRST_ADMIN_HANDLE")?.or(file.first_admin_handle),
+        };
         let kind = match self.store {
             Some(flag) => Some(flag),
             None => store_kind(env)?.or(file.store),
@@ -169,6 +198,7 @@ impl ServeArgs {
             admin_listen,
             authorities: authorities.iter().map(|name| name.to_ascii_lowercase()).collect(),
             store: choose(kind.unwrap_or_default(), flags, of_file, env)?,
+            first_admin: first_admin(admin_key, handle)?,
             start_time: Duration::from_secs(start_timeout.unwrap_or(START_SECONDS).into()),
         })
     }
@@ -228,6 +258,18 @@ fn choose(
             };
             Ok(StoreChoice::Nats(nats.choose(url, env)?))
         }
+    }
+}
+
+fn first_admin(key: Option<UserKey>, handle: Option<Handle>) -> CommandResult<Option<FirstAdmin>> {
+    match (key, handle) {
+        (Some(key), Some(handle)) => Ok(Some(FirstAdmin { key, handle })),
+        (None, None) => Ok(None),
+        (Some(_), None) | (None, Some(_)) => Err(usage(
+            "the first admin needs a key and a handle: say both --first-admin and \
+             --first-admin-handle"
+                .to_owned(),
+        )),
     }
 }
 
@@ -334,6 +376,26 @@ mod tests {
         assert_eq!(nats(&[], &[], file), ("c:1".into(), "C".into(), Some("c.nk".into())));
         let env = [("MEMBERSHIPD_BUCKET_PREFIX", "B"), ("MEMBERSHIPD_NKEY", "b.nk")];
         assert_eq!(nats(&[], &env, file), ("c:1".into(), "B".into(), Some("b.nk".into())));
+    }
+
+    #[test]
+    fn the_first_admin_has_a_key_and_a_handle() {
+        let key = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
+        let flags =
+            [format!("--first-admin={key}"), "--first-admin-handle=Ada Lovelace".to_owned()];
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let env =
+            [("MEMBERSHIPD_FIRST_ADMIN", key), ("MEMBERSHIPD_FIRST_ADMIN_HANDLE", "Ada Lovelace")];
+        let file = format!("{{firstAdmin: '{key}', firstAdminHandle: Ada Lovelace}}");
+        for (flags, env, file) in [(&flags[..], &[][..], ""), (&[], &env, ""), (&[], &[], &file)] {
+            let admin = decided(flags, env, file).unwrap().first_admin.unwrap();
+            assert_eq!(
+                (admin.key.to_string().as_str(), admin.handle.as_str()),
+                (key, "Ada Lovelace")
+            );
+        }
+        assert_eq!(decided(&[], &[], "").unwrap().first_admin, None);
+        assert!(decided(&[], &env[..1], "").unwrap_err().contains("--first-admin-handle"));
     }
 
     #[test]

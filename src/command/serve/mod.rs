@@ -6,7 +6,7 @@ pub mod open;
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use ed25519_dalek::SigningKey;
@@ -39,14 +39,19 @@ pub async fn run(args: ServeArgs, out: &mut dyn Write) -> CommandResult<()> {
     let stop = shutdown::on_signals()?;
     let (listener, admin_listener) = (bind(config.listen).await?, bind(config.admin_listen).await?);
     let (at, admin_at) = (listener.local_addr()?, admin_listener.local_addr()?);
-    let Some(backing) = opened(&config, &stop).await? else {
-        return Ok(());
-    };
     let mut registry = Registry::default();
     let figures = Figures::register(&mut registry);
-    let ready = Arc::new(StoreReadiness { store: Arc::clone(&backing.store), nobody: nobody()? });
-    let admin = admin::router(ready, Metrics::of(registry));
-    let Backing { store, log } = backing;
+    let ready = Arc::new(StoreReadiness { store: OnceLock::new(), nobody: nobody()? });
+    let admin = admin::router(Arc::clone(&ready) as Arc<dyn Readiness>, Metrics::of(registry));
+    // The admin endpoints come first and go last: they say what is going on meanwhile.
+    let (admin_stopper, admin_stop) = shutdown::stop();
+    let admin = listen::serve(admin_listener, admin, ListenLimits::default(), admin_stop);
+    let admin = tokio::spawn(admin);
+    let Some(Backing { store, log }) = opened(&config, &stop).await? else {
+        return Ok(());
+    };
+    // It is set here only.
+    let _ = ready.store.set(Arc::clone(&store));
     let tidying = tokio::spawn(sweeper::sweep(Arc::clone(&store), Arc::clone(&log)));
     let service = Service::new(store, log, config.authorities, Limits::default());
     let router = router::router(Arc::new(service), figures);
@@ -54,10 +59,6 @@ pub async fn run(args: ServeArgs, out: &mut dyn Write) -> CommandResult<()> {
     writeln!(out, "serving {} on http://{at}, admin on http://{admin_at}", config.store)?;
     out.flush()?;
     tracing::info!(%at, %admin_at, store = %config.store, "serving");
-    // The admin endpoints go last: until then they say what is going on.
-    let (admin_stopper, admin_stop) = shutdown::stop();
-    let admin = listen::serve(admin_listener, admin, ListenLimits::default(), admin_stop);
-    let admin = tokio::spawn(admin);
     listen::serve(listener, router, ListenLimits::default(), stop).await;
     tidying.abort();
     admin_stopper.say();
@@ -93,13 +94,17 @@ fn nobody() -> CommandResult<UserKey> {
 }
 
 struct StoreReadiness {
-    store: Arc<dyn MembershipStore>,
+    /// Once it is open.
+    store: OnceLock<Arc<dyn MembershipStore>>,
     nobody: UserKey,
 }
 
 #[async_trait]
 impl Readiness for StoreReadiness {
     async fn ready(&self) -> Result<(), String> {
-        readiness::ready(&self.store, self.nobody).await
+        match self.store.get() {
+            Some(store) => readiness::ready(store, self.nobody).await,
+            None => Err("waiting for the store".to_owned()),
+        }
     }
 }

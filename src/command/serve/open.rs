@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::config::ServeConfig;
+use super::config::{FirstAdmin, ServeConfig};
 use crate::command::choice::{NatsChoice, StoreChoice};
 use crate::command::error::{CommandError, CommandResult};
 use crate::jetstream::bucket::Budget;
@@ -18,7 +18,7 @@ use crate::membership::kv::{Control, KvStore, Settings as KvSettings};
 use crate::membership::records::{UnixMillis, Versioned};
 use crate::membership::requests::RequestLog;
 use crate::membership::sqlite::{Settings, SqliteStore};
-use crate::membership::store::Deadline;
+use crate::membership::store::{Deadline, PageLimit, PageRequest};
 use crate::migration::marker::{Marker, Phase};
 use crate::runtime::shutdown::Stop;
 
@@ -43,35 +43,72 @@ pub struct Backing {
 pub async fn opened(config: &ServeConfig, stop: &Stop) -> CommandResult<Option<Backing>> {
     let deadline = Deadline::after(config.start_time);
     tokio::select! {
-        backing = open(&config.store, deadline) => backing.map(Some),
+        backing = open(config, deadline) => backing.map(Some),
         () = stop.said() => Ok(None),
     }
 }
 
-async fn open(choice: &StoreChoice, deadline: Deadline) -> CommandResult<Backing> {
-    match choice {
+async fn open(config: &ServeConfig, deadline: Deadline) -> CommandResult<Backing> {
+    let admin = config.first_admin.as_ref();
+    match &config.store {
         StoreChoice::Sqlite(path) => {
             let none = CommandError::NoStore;
             SqliteStore::create(path, deadline).await.map_err(none)?;
             let opened = SqliteStore::open(path, Settings::default(), deadline).await;
             let store = Arc::new(opened.map_err(none)?);
+            if let Some(admin) = admin {
+                first_in_file(&store, admin, deadline).await.map_err(none)?;
+            }
             Ok(Backing { store: store.clone(), log: store })
         }
         StoreChoice::Nats(nats) => {
-            let store = Arc::new(buckets(nats, deadline).await?);
+            let store = Arc::new(buckets(nats, admin, deadline).await?);
             Ok(Backing { store: store.clone(), log: store })
         }
     }
 }
 
-async fn buckets(nats: &NatsChoice, deadline: Deadline) -> CommandResult<KvStore> {
+/// Lets the first admin in to a file that never served: nobody was ever in it, for who is sent away
+/// stays in it as such.
+async fn first_in_file(
+    store: &SqliteStore,
+    admin: &FirstAdmin,
+    deadline: Deadline,
+) -> StoreResult<()> {
+    let request = PageRequest { after: None, limit: PageLimit::MAX };
+    if store.users(request, deadline).await?.items.is_empty() {
+        let_in(store, admin, deadline).await?;
+    }
+    Ok(())
+}
+
+/// That somebody was let in before is no error: then nobody else is.
+async fn let_in(
+    store: &dyn MembershipStore,
+    admin: &FirstAdmin,
+    deadline: Deadline,
+) -> StoreResult<()> {
+    let FirstAdmin { key, handle } = admin.clone();
+    match store.add_first_admin(key, handle, deadline).await {
+        Ok(_) => tracing::info!(%key, "let the first admin in"),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+async fn buckets(
+    nats: &NatsChoice,
+    admin: Option<&FirstAdmin>,
+    deadline: Deadline,
+) -> CommandResult<KvStore> {
     let usage = |why: &dyn std::fmt::Display| CommandError::Usage(why.to_string());
     let options = NatsOptions::new(&nats.url, Role::Membershipd).map_err(|why| usage(&why))?;
     let options = options.nkey(nats.nkey.as_deref()).ca(nats.ca.as_deref());
     options.check_files().map_err(|why| usage(&why))?;
     let mut told = String::new();
     loop {
-        let error = match ready(nats, &options).await {
+        let error = match ready(nats, &options, admin).await {
             Ok(store) => return Ok(store),
             Err(error) => error,
         };
@@ -95,7 +132,11 @@ const fn passes(kind: ErrorKind) -> bool {
     )
 }
 
-async fn ready(nats: &NatsChoice, options: &NatsOptions) -> StoreResult<KvStore> {
+async fn ready(
+    nats: &NatsChoice,
+    options: &NatsOptions,
+    admin: Option<&FirstAdmin>,
+) -> StoreResult<KvStore> {
     let prefix = nats.prefix.parse().map_err(|why: crate::membership::ids::InvalidValue| {
         StoreError::new(ErrorKind::Invalid, why.to_string())
     })?;
@@ -103,11 +144,20 @@ async fn ready(nats: &NatsChoice, options: &NatsOptions) -> StoreResult<KvStore>
     let settings = KvSettings { budget, ..KvSettings::default() };
     let store = KvStore::open(options, prefix, settings).await?;
     let deadline = Deadline::after(LOOK);
-    let Versioned { record, revision } = store.control(deadline).await?;
+    let Versioned { mut record, mut revision } = store.control(deadline).await?;
+    if let Some(admin) = admin.filter(|_| never_served(&record)) {
+        let_in(&store, admin, deadline).await?;
+        Versioned { record, revision } = store.control(deadline).await?;
+    }
     if let Some(control) = claimed(record, store.born(), UnixMillis::now())? {
         store.set_control(&control, revision, deadline).await?;
     }
     Ok(store)
+}
+
+/// Whether nobody was ever served from the store, nor from a file that was moved into it.
+const fn never_served(control: &Control) -> bool {
+    control.served_since.is_none() && control.migration.is_none()
 }
 
 /// What the store must say of itself before it is served from; `None` when it says so already. Once
@@ -174,6 +224,15 @@ mod tests {
             (Some(json!(1)), ErrorKind::Corrupt),
         ] {
             assert_eq!(claimed(control(migration, Some(3)), &none, now).unwrap_err().kind(), kind);
+        }
+    }
+
+    #[test]
+    fn a_first_admin_is_let_in_only_where_nobody_was_ever_served() {
+        assert!(never_served(&control(None, None)));
+        assert!(!never_served(&control(None, Some(3))));
+        for phase in ["importing", "done"] {
+            assert!(!never_served(&control(marker(phase), None)), "{phase}");
         }
     }
 

@@ -146,6 +146,7 @@ fn in_cluster_words(prefix: &Prefix, record: &Control) -> Lookup<ControlRecord> 
             made,
             losses_accepted,
             migration,
+            served: record.served_since.is_some(),
         }),
         Err(why) => Lookup::Unreadable { why },
     }

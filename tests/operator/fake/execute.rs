@@ -89,11 +89,22 @@ impl Fake {
         }
         match child {
             Child::ConfigMap(map) => self.config_map = Some((**map).clone()),
+            Child::Service(service)
+                if service.metadata.name.as_deref() == Some("demo-membershipd") =>
+            {
+                self.serving.service = Some((**service).clone());
+            }
             Child::Service(service) => {
                 let headless = service.metadata.name.as_deref() == Some("demo-nats-headless");
                 let place = if headless { &mut self.headless } else { &mut self.client };
                 *place = Some((**service).clone());
             }
+            Child::PodDisruptionBudget(budget)
+                if budget.metadata.name.as_deref() == Some("demo-membershipd") =>
+            {
+                self.serving.budget = Some((**budget).clone());
+            }
+            Child::Deployment(deployment) => self.apply_deployment(deployment),
             Child::PodDisruptionBudget(budget) => self.budget = Some((**budget).clone()),
             Child::StatefulSet(set) => self.apply_stateful_set(set),
         }
@@ -166,6 +177,9 @@ impl Fake {
             }
             Step::RunMigration { job } => return self.run_migration(job),
             Step::DeleteJob { job } => self.delete_job(job),
+            Step::RunUnfence { job } => return self.run_unfence(job),
+            Step::SuspendJob { job } => self.suspend(job),
+            Step::Remove { kind, object } => self.remove(*kind, object),
             Step::DeleteStatefulSet { stateful_set } => {
                 if !self.deleting {
                     self.violate("deleted the StatefulSet of a living resource");
@@ -206,6 +220,7 @@ impl Fake {
             made: [Bucket::Control].into(),
             losses_accepted: losses_accepted.clone(),
             migration: None,
+            served: false,
         });
         self.held.insert(Bucket::Control);
         true

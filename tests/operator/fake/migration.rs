@@ -30,6 +30,12 @@ pub struct Migration {
     /// What the next Jobs end in: an exit code and a reason. Success when there is none.
     pub ends: VecDeque<(i32, &'static str)>,
     pub retry: Option<String>,
+    /// Jobs that take down the fence.
+    pub unfences: BTreeMap<u32, FakeJob>,
+    /// What the next of them end in.
+    pub unfence_ends: VecDeque<(i32, &'static str)>,
+    /// The fence is up.
+    pub fenced: bool,
     /// Jobs made at any time.
     pub made: u32,
 }
@@ -50,6 +56,7 @@ pub fn released() -> SourceClaim {
         bound: true,
         deleting: false,
         released_to: Some("demo".to_owned()),
+        exclusive: false,
     }
 }
 
@@ -63,11 +70,17 @@ impl Fake {
             claim: self.migration.claim.clone(),
             backup_claim: true,
             users: if cluster.migration.is_some() {
-                self.migration.users.clone()
+                self.migration.users.iter().cloned().chain(self.own_users()).collect()
             } else {
                 Vec::new()
             },
             jobs: jobs.map(|job| (job.job.id.name.clone(), own(job))).collect(),
+            unfences: self
+                .migration
+                .unfences
+                .values()
+                .map(|job| (job.job.id.name.clone(), own(job)))
+                .collect(),
         }
     }
 
@@ -75,9 +88,10 @@ impl Fake {
         if self.migration.jobs.contains_key(&plan.number) {
             return false;
         }
-        if self.migration.jobs.values().any(|job| job.job.end.is_none()) {
+        if self.migration.jobs.values().any(|job| job.job.end.is_none() && !job.job.suspended) {
             self.violate("two migrations at once");
         }
+        self.judge_neighbours(plan);
         if self
             .control
             .as_ref()
@@ -94,29 +108,60 @@ impl Fake {
         if !free || self.migration.claim.as_ref().is_none_or(|claim| !claim.bound) {
             self.violate("a migration over a source that is in use or not there");
         }
+        let job = self.new_job(plan, Self::names().migration_job(plan.number));
+        self.migration.jobs.insert(plan.number, job);
+        self.migration.made += 1;
+        true
+    }
+
+    /// A Job is beside the file's service exactly where that may be.
+    fn judge_neighbours(&mut self, plan: &JobPlan) {
+        let others = self.own_users().len();
+        let exclusive = self.migration.claim.as_ref().is_some_and(|claim| claim.exclusive);
+        if plan.beside != (others == 1) || (plan.beside && exclusive) {
+            self.violate(&format!("a Job with beside={} and {others} services", plan.beside));
+        }
+        let working = |jobs: &BTreeMap<u32, FakeJob>| jobs.values().any(|job| job.job.working);
+        if working(&self.migration.jobs) || working(&self.migration.unfences) {
+            self.violate("two Jobs over one file");
+        }
+    }
+
+    pub(super) fn run_unfence(&mut self, plan: &JobPlan) -> bool {
+        if self.migration.unfences.contains_key(&plan.number) {
+            return false;
+        }
+        self.judge_neighbours(plan);
+        let job = self.new_job(plan, Self::names().unfence_job(plan.number));
+        self.migration.unfences.insert(plan.number, job);
+        true
+    }
+
+    pub(super) fn suspend(&mut self, id: &ObjectId) {
+        for job in self.migration.jobs.values_mut().filter(|job| job.job.id.uid == id.uid) {
+            job.job.suspended = true;
+            job.left = 2;
+        }
+    }
+
+    fn new_job(&mut self, plan: &JobPlan, name: String) -> FakeJob {
         let source = Wanted::of(&serde_json::from_value(self.spec.clone()).unwrap());
         let job = Job {
-            id: ObjectId {
-                name: Self::names().migration_job(plan.number),
-                uid: self.serial("job"),
-                resource_version: self.serial("rv"),
-            },
+            id: ObjectId { name, uid: self.serial("job"), resource_version: self.serial("rv") },
             number: plan.number,
             source: source.map(|wanted| wanted.source.to_string()),
             asked: Some(plan.asked.clone()),
             circumstances: Some(plan.circumstances.clone()),
             tries: plan.tries,
             started: Some(Timestamp::from_second(self.now).unwrap()),
+            working: true,
             ..Job::default()
         };
-        let (owner, image) = (self.uid.clone(), plan.image.clone());
-        self.migration.jobs.insert(plan.number, FakeJob { job, owner, image, left: WORK });
-        self.migration.made += 1;
-        true
+        FakeJob { job, owner: self.uid.clone(), image: plan.image.clone(), left: WORK }
     }
 
     pub(super) fn delete_job(&mut self, id: &ObjectId) {
-        let jobs = self.migration.jobs.values_mut();
+        let jobs = self.migration.jobs.values_mut().chain(self.migration.unfences.values_mut());
         for job in jobs.filter(|job| job.job.id.uid == id.uid) {
             job.job.deleting = true;
             job.left = 2;
@@ -125,10 +170,13 @@ impl Fake {
 
     pub(super) fn jobs_live(&mut self) {
         let gone = !self.exists;
-        for job in self.migration.jobs.values_mut() {
+        let all = self.migration.jobs.values_mut().chain(self.migration.unfences.values_mut());
+        for job in all {
             job.job.deleting |= gone || job.owner != self.uid;
         }
         self.migration.jobs.retain(|_, job| !job.job.deleting || job.left > 0);
+        self.migration.unfences.retain(|_, job| !job.job.deleting || job.left > 0);
+        self.unfences_live();
         let numbers: Vec<u32> = self.migration.jobs.keys().copied().collect();
         for number in numbers {
             self.job_lives(number);
@@ -143,6 +191,11 @@ impl Fake {
             job.left = job.left.saturating_sub(1);
             return;
         }
+        if job.job.suspended && job.job.end.is_none() {
+            job.left = job.left.saturating_sub(1);
+            job.job.working = job.left > 0;
+            return;
+        }
         if job.job.end.is_some() {
             return;
         }
@@ -153,6 +206,9 @@ impl Fake {
         // Without buckets that take writes, it goes on trying.
         job.left = if led { job.left.saturating_sub(1) } else { job.left };
         let (left, at) = (job.left, Timestamp::from_second(self.now).unwrap());
+        if left == WORK / 2 + 1 {
+            self.migration.fenced = true;
+        }
         if left == WORK / 2 && self.migration.ends.is_empty() {
             self.mark(false);
         }
@@ -175,8 +231,26 @@ impl Fake {
             },
         };
         job.job.words = Some(words);
+        job.job.working = false;
         let exit_code = Some(next.map_or(0, |(code, _)| code));
         job.job.end = Some(JobEnd { at, succeeded: next.is_none(), exit_code });
+    }
+
+    fn unfences_live(&mut self) {
+        let at = Timestamp::from_second(self.now).unwrap();
+        let moved = self.control.as_ref().and_then(|record| record.migration.as_ref());
+        let moved = moved.is_some_and(|mark| mark.done);
+        for job in self.migration.unfences.values_mut() {
+            job.left = job.left.saturating_sub(1);
+            if job.left > 0 || job.job.end.is_some() || job.job.deleting {
+                continue;
+            }
+            let next = self.migration.unfence_ends.pop_front();
+            let code = next.map_or(if moved { 6 } else { 0 }, |(code, _)| code);
+            self.migration.fenced &= code != 0;
+            job.job.working = false;
+            job.job.end = Some(JobEnd { at, succeeded: code == 0, exit_code: Some(code) });
+        }
     }
 
     fn mark(&mut self, done: bool) {

@@ -7,6 +7,7 @@ mod kubernetes;
 pub mod migration;
 mod nats;
 mod observe;
+pub mod serving;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,6 +63,8 @@ pub struct Fake {
     pub held: BTreeSet<Bucket>,
     /// The source of a migration and its Jobs.
     pub migration: migration::Migration,
+    /// The membership service.
+    pub serving: serving::Serving,
     pub violations: Vec<String>,
     /// Writes so far, by which a crash is placed.
     pub writes: usize,
@@ -130,6 +133,7 @@ impl Fake {
             dead: BTreeSet::new(),
             held: BTreeSet::new(),
             migration: migration::Migration::default(),
+            serving: serving::Serving::default(),
             violations: Vec::new(),
             writes: 0,
             passes: 0,
@@ -202,6 +206,7 @@ impl Fake {
         self.kubernetes_lives();
         self.nats_lives();
         self.jobs_live();
+        self.serving_lives();
     }
 
     /// One pass of the operator over a view of the world. Reports like the hands do.
@@ -301,6 +306,8 @@ impl Fake {
             streams,
             control,
             conditions,
+            self.status.membershipd,
+            self.serving.deployments.values().map(|one| &one.spec).collect::<Vec<_>>(),
             self.status.bucket_replicas,
             self.status.servers,
         ])

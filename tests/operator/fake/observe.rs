@@ -43,6 +43,7 @@ impl Fake {
             claims: self.claims.values().cloned().collect(),
             pods: self.pods.values().map(|server| server.pod.clone()).collect(),
             migration: self.see_migration(&cluster),
+            membershipd: self.see_serving(&cluster),
             key_refused: !self.knows_key() && !self.running().is_empty(),
             silence: probe.silence(self.now),
             nats,

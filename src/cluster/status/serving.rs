@@ -1,0 +1,143 @@
+//! What users read of the membership service: whether it serves, from what, and where.
+
+use super::findings::Verdict;
+use super::migration;
+use super::view::View;
+use crate::api::conditions::{Reason, Truth};
+use crate::api::v1alpha1::MembershipdStatus;
+use crate::cluster::plan::{ServeWait, claim_obstacle};
+use crate::cluster::serving::{Seen, Source, Wanted, is_rolled_out};
+
+/// What is served from at the moment: what is wanted, where that serves.
+fn served(view: &View<'_>) -> Option<Source> {
+    let seen = &view.world.membershipd;
+    let wanted = view.cluster.membershipd.as_ref().map(|wanted| wanted.source);
+    let all = wanted.into_iter().chain(Source::ALL);
+    all.into_iter().find(|source| seen.ready(*source) > 0)
+}
+
+/// The words for a source.
+const fn words(source: Source) -> &'static str {
+    match source {
+        Source::Buckets => "the buckets",
+        Source::File => "the SQLite file",
+    }
+}
+
+/// Whether every wanted replica is ready.
+pub(super) fn ready(view: &View<'_>) -> Verdict {
+    let Some(wanted) = &view.cluster.membershipd else {
+        let words = "no membership service was asked for".to_owned();
+        return (Truth::False, Reason::NotRequested, words);
+    };
+    let seen = &view.world.membershipd;
+    let (ready, count) = (seen.ready(wanted.source), usize::from(wanted.count()));
+    if ready >= count {
+        let words = format!("{ready} of {count} replicas serve {}", words(wanted.source));
+        return (Truth::True, Reason::AsExpected, words);
+    }
+    let Some(deployment) = seen.deployment(wanted.source).ours() else {
+        return not_there(view, wanted);
+    };
+    let (reason, why) = if is_waiting(view, wanted) {
+        let other = words(Source::File);
+        (Reason::MembershipdWaiting, format!("{other} has not moved into the buckets yet"))
+    } else {
+        let reason = if is_rolled_out(deployment) {
+            Reason::MembershipdNotReady
+        } else {
+            Reason::MembershipdRolling
+        };
+        (reason, lack(seen, wanted))
+    };
+    (Truth::False, reason, why)
+}
+
+/// Whether the pods over the buckets are there only to begin when the move is done.
+fn is_waiting(view: &View<'_>, wanted: &Wanted) -> bool {
+    let record = view.nats.and_then(|nats| nats.control.present());
+    let mark = record.and_then(|record| record.migration.as_ref());
+    wanted.source == Source::Buckets && mark.is_some_and(|mark| !mark.done)
+}
+
+/// How many of how many are ready, and why not more.
+fn lack(seen: &Seen, wanted: &Wanted) -> String {
+    let (ready, count) = (seen.ready(wanted.source), wanted.count());
+    let why = seen.trouble(wanted.source).map_or_else(String::new, |why| format!(", not {why}"));
+    format!("{ready} of {count} replicas of the membership service are ready{why}")
+}
+
+fn not_there(view: &View<'_>, wanted: &Wanted) -> Verdict {
+    let obstacle = claim_obstacle(view.cluster, view.world);
+    match (wanted.source, obstacle) {
+        (Source::File, Some(trouble)) => (
+            Truth::False,
+            migration::trouble_reason(&trouble),
+            migration::trouble_words(view.cluster, &trouble),
+        ),
+        (Source::File, None) => {
+            (Truth::False, Reason::MembershipdWaiting, "starting over the SQLite file".to_owned())
+        }
+        (Source::Buckets, _) => {
+            let still = served(view).map(|source| format!("; until then {} is", words(source)));
+            let words = format!("served once the buckets are ready{}", still.unwrap_or_default());
+            (Truth::False, Reason::MembershipdWaiting, words)
+        }
+    }
+}
+
+/// Whether a wanted service serves nothing of what is wanted: the cluster is not ready then.
+pub(super) fn is_lacking(view: &View<'_>) -> bool {
+    let wanted = view.cluster.membershipd.as_ref();
+    wanted.is_some_and(|wanted| view.world.membershipd.ready(wanted.source) == 0)
+}
+
+/// What a service lacks that serves all the same, apart from what a roll-out brings with it.
+pub(super) fn lacks(view: &View<'_>) -> Option<String> {
+    let wanted = view.cluster.membershipd.as_ref()?;
+    let seen = &view.world.membershipd;
+    let rolled_out = seen.deployment(wanted.source).ours().is_some_and(is_rolled_out);
+    let few = seen.ready(wanted.source) < usize::from(wanted.count());
+    (rolled_out && few).then(|| lack(seen, wanted))
+}
+
+/// The status of the service; none where none is wanted and none runs.
+pub(super) fn status(view: &View<'_>) -> Option<MembershipdStatus> {
+    let seen = &view.world.membershipd;
+    let serves = served(view);
+    let source = view.cluster.membershipd.as_ref().map(|wanted| wanted.source).or(serves)?;
+    let wanted = view.cluster.membershipd.as_ref().map_or(0, Wanted::count);
+    let ready = seen.ready(source);
+    let store = serves.map(Source::store);
+    Some(MembershipdStatus { store, replicas: format!("{ready}/{wanted}") })
+}
+
+/// Where callers come in.
+pub(super) fn endpoint(view: &View<'_>) -> Option<String> {
+    let there = view.world.membershipd.service.ours().is_some();
+    let wanted = view.cluster.membershipd.is_some();
+    (there && wanted).then(|| view.cluster.names.membershipd_url())
+}
+
+/// What is waited for, as a reason and a sentence.
+pub(super) fn wait_words(wait: &ServeWait) -> (Reason, String) {
+    let because = |trouble: &Option<String>| {
+        trouble.as_ref().map_or_else(String::new, |trouble| format!(" ({trouble})"))
+    };
+    match wait {
+        ServeWait::Rolling { trouble } => {
+            let words = format!("rolling out the membership service{}", because(trouble));
+            (Reason::MembershipdRolling, words)
+        }
+        ServeWait::Missing { ready, wanted, trouble } => {
+            let words = format!(
+                "waiting for the membership service: {ready} of {wanted} replicas are ready{}",
+                because(trouble)
+            );
+            (Reason::MembershipdNotReady, words)
+        }
+        ServeWait::Leaving { what } => {
+            (Reason::MembershipdLeaving, format!("waiting until {what} is gone"))
+        }
+    }
+}

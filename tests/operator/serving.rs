@@ -1,0 +1,490 @@
+//! The membership service in a fake world: when it starts and over what, what stands against that,
+//! how a change is rolled out, and how a live one moves from its file into the buckets.
+
+use membership_operator::api::conditions::{ConditionType, Reason, find};
+use membership_operator::api::v1alpha1::Store;
+use membership_operator::cluster::migration::{SourceClaim, SourceUser};
+use membership_operator::cluster::plan::{Child, Trouble, Wait, plan};
+use membership_operator::cluster::serving::Source;
+use membership_operator::cluster::world::Found;
+use serde_json::{Value, json};
+
+use crate::fake::migration::released;
+use crate::fake::{BAD_IMAGE, Crash, Fake, Probe};
+
+/// Seconds in which everything comes to rest.
+const LONG: u32 = 1200;
+
+fn buckets() -> Value {
+    json!({"membershipd": {}})
+}
+
+fn file() -> Value {
+    json!({"sqlite": {"claimName": "old"}, "membershipd": {"store": "SQLite"}})
+}
+
+/// The file's cluster with the one field edited.
+fn cut_over() -> Value {
+    json!({"sqlite": {"claimName": "old"}, "membershipd": {"store": "JetStream"}})
+}
+
+fn begun(spec: &Value) -> (Fake, Probe) {
+    let mut fake = Fake::new(spec, 3);
+    fake.migration.claim = Some(released());
+    (fake, Probe::default())
+}
+
+fn rest(fake: &mut Fake, probe: &mut Probe) {
+    let plan = fake.settle(probe, LONG).unwrap();
+    assert_eq!(fake.violations, Vec::<String>::new());
+    assert_eq!(plan.wait, Wait::Nothing, "{:#?}", fake.status.conditions);
+}
+
+fn settled(spec: &Value) -> (Fake, Probe) {
+    let (mut fake, mut probe) = begun(spec);
+    rest(&mut fake, &mut probe);
+    (fake, probe)
+}
+
+/// One second, and a pass that may die.
+fn second(fake: &mut Fake, probe: &mut Probe, crash: &mut Crash) {
+    fake.tick();
+    probe.look(fake);
+    let seen = fake.see(probe);
+    fake.pass(&seen, probe, crash);
+    assert_eq!(fake.violations, Vec::<String>::new());
+}
+
+fn seconds(fake: &mut Fake, probe: &mut Probe, number: u32) {
+    for _ in 0..number {
+        second(fake, probe, &mut Crash::never());
+    }
+}
+
+/// Seconds until something holds.
+fn until(fake: &mut Fake, probe: &mut Probe, holds: impl Fn(&Fake) -> bool) {
+    for _ in 0..LONG {
+        second(fake, probe, &mut Crash::never());
+        if holds(fake) {
+            return;
+        }
+    }
+    unreachable!("it never holds: {:#?}", fake.status.conditions);
+}
+
+fn says(fake: &Fake, kind: ConditionType) -> (String, String) {
+    let found = find(&fake.status.conditions, kind).unwrap();
+    (found.status.clone(), found.reason.clone())
+}
+
+fn pair(status: &str, reason: Reason) -> (String, String) {
+    (status.to_owned(), reason.to_string())
+}
+
+fn told(fake: &Fake) -> (Option<Store>, String) {
+    let told = fake.status.membershipd.clone().unwrap();
+    (told.store, told.replicas)
+}
+
+#[test]
+fn the_service_starts_over_ready_buckets_and_a_cluster_is_ready_only_with_it() {
+    let (mut fake, mut probe) = begun(&buckets());
+    until(&mut fake, &mut probe, |fake| !fake.serving.deployments.is_empty());
+    assert_eq!(says(&fake, ConditionType::BucketsReady).0, "True");
+    assert_eq!(says(&fake, ConditionType::Ready).0, "False");
+    rest(&mut fake, &mut probe);
+    assert_eq!(says(&fake, ConditionType::MembershipdReady), pair("True", Reason::AsExpected));
+    assert_eq!(says(&fake, ConditionType::Ready).0, "True");
+    assert_eq!(told(&fake), (Some(Store::JetStream), "2/2".to_owned()));
+    let url = fake.status.endpoints.clone().unwrap().membershipd;
+    assert_eq!(url.as_deref(), Some("http://demo-membershipd.chat.svc:8080"));
+}
+
+#[test]
+fn without_a_service_in_the_spec_none_runs_and_that_is_no_lack() {
+    let (fake, _) = settled(&json!({}));
+    assert_eq!(says(&fake, ConditionType::MembershipdReady), pair("False", Reason::NotRequested));
+    assert_eq!(says(&fake, ConditionType::Ready).0, "True");
+    assert_eq!(fake.status.membershipd, None);
+    assert!(fake.serving.service.is_none() && fake.serving.budget.is_none());
+}
+
+#[test]
+fn a_service_that_is_not_wanted_any_more_goes_with_all_that_belongs_to_it() {
+    let (mut fake, mut probe) = settled(&buckets());
+    fake.edit(&json!({}));
+    rest(&mut fake, &mut probe);
+    assert!(fake.serving.deployments.is_empty() && fake.serving.replicas.is_empty());
+    assert!(fake.serving.service.is_none() && fake.serving.budget.is_none());
+    assert_eq!(
+        (&fake.status.membershipd, says(&fake, ConditionType::Ready).0.as_str()),
+        (&None, "True")
+    );
+}
+
+#[test]
+fn the_file_is_served_by_one_pod_without_any_nats_and_nats_comes_up_beside_it() {
+    let spec =
+        json!({"sqlite": {"claimName": "old"}, "membershipd": {"store": "SQLite", "replicas": 3}});
+    let (mut fake, mut probe) = begun(&spec);
+    fake.dead = ["demo-nats-0", "demo-nats-1", "demo-nats-2"].map(str::to_owned).into();
+    seconds(&mut fake, &mut probe, 60);
+    assert_eq!(fake.serving(Source::File), 1);
+    assert_eq!(says(&fake, ConditionType::MembershipdReady), pair("True", Reason::AsExpected));
+    assert_eq!(told(&fake), (Some(Store::SQLite), "1/1".to_owned()));
+    assert_eq!(says(&fake, ConditionType::Ready).0, "False");
+    fake.dead.clear();
+    rest(&mut fake, &mut probe);
+    assert_eq!(says(&fake, ConditionType::Ready).0, "True");
+    assert_eq!(says(&fake, ConditionType::BucketsReady).0, "True");
+    assert_eq!(says(&fake, ConditionType::Migrated), pair("False", Reason::NotRequested));
+    assert_eq!((fake.migration.made, fake.status.migration.is_some()), (0, false));
+}
+
+/// What stands against serving a file, how it is called, and how it is mended.
+type Case = (&'static str, fn(&mut Fake), Reason);
+
+const OBSTACLES: [Case; 5] = [
+    ("missing", |fake| fake.migration.claim = None, Reason::ClaimMissing),
+    ("going", |fake| claim(fake).deleting = true, Reason::ClaimMissing),
+    ("not released", |fake| claim(fake).released_to = None, Reason::ClaimNotReleased),
+    ("in use", |fake| fake.migration.users.push(user(false)), Reason::SourceInUse),
+    ("on a lost node", |fake| fake.migration.users.push(user(true)), Reason::SourceOnLostNode),
+];
+
+fn claim(fake: &mut Fake) -> &mut SourceClaim {
+    fake.migration.claim.as_mut().unwrap()
+}
+
+fn user(overdue: bool) -> SourceUser {
+    let (name, uid) = ("old-program".to_owned(), "p".to_owned());
+    SourceUser { name, uid, node: Some("node2".to_owned()), overdue, own: false }
+}
+
+#[test]
+fn what_stands_against_serving_a_file_is_named_holds_up_no_server_and_heals() {
+    for (name, break_it, reason) in OBSTACLES {
+        let (mut fake, mut probe) = begun(&file());
+        break_it(&mut fake);
+        fake.settle(&mut probe, LONG).unwrap();
+        assert!(fake.serving.deployments.is_empty(), "{name}");
+        assert_eq!(says(&fake, ConditionType::MembershipdReady), pair("False", reason), "{name}");
+        assert_eq!(says(&fake, ConditionType::Stalled), pair("True", reason), "{name}");
+        assert_eq!(says(&fake, ConditionType::BucketsReady).0, "True", "{name}");
+        fake.migration.claim = Some(released());
+        fake.migration.users.clear();
+        rest(&mut fake, &mut probe);
+        assert_eq!(fake.serving(Source::File), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_claim_that_waits_for_its_first_pod_gets_it() {
+    let (mut fake, mut probe) = begun(&file());
+    claim(&mut fake).bound = false;
+    until(&mut fake, &mut probe, |fake| fake.serving(Source::File) == 1);
+}
+
+#[test]
+fn a_live_service_moves_from_its_file_into_the_buckets_by_one_edited_field() {
+    let (mut fake, mut probe) = settled(&file());
+    fake.events.clear();
+    fake.edit(&cut_over());
+    rest(&mut fake, &mut probe);
+    assert_eq!(says(&fake, ConditionType::Migrated), pair("True", Reason::MigrationDone));
+    assert_eq!(says(&fake, ConditionType::Ready).0, "True");
+    assert_eq!(told(&fake), (Some(Store::JetStream), "2/2".to_owned()));
+    assert_eq!((fake.serving(Source::Buckets), fake.replicas(Source::File).count()), (2, 0));
+    assert_eq!((fake.migration.made, fake.migration.jobs.len()), (1, 0));
+    let events: Vec<&str> = fake.events.iter().map(|event| event.reason.as_str()).collect();
+    for reason in ["MigrationStarted", "Migrated", "RemovingMembershipd"] {
+        assert!(events.contains(&reason), "{reason}: {events:?}");
+    }
+}
+
+#[test]
+fn the_end_of_a_cut_over_is_the_same_after_a_crash_at_any_write() {
+    let start = settled(&file());
+    let begin = || {
+        let (mut fake, probe) = start.clone();
+        fake.edit(&cut_over());
+        (fake, probe)
+    };
+    let (mut reference, mut probe) = begin();
+    let first = reference.writes;
+    rest(&mut reference, &mut probe);
+    assert!(reference.writes > first + 3, "{} writes", reference.writes - first);
+    for write in first + 1..=reference.writes {
+        for after in [false, true] {
+            let (mut fake, mut probe) = begin();
+            let mut crash = Crash::at(write, after);
+            for _ in 0..LONG {
+                second(&mut fake, &mut probe, &mut crash);
+                if crash.happened {
+                    break;
+                }
+            }
+            assert!(crash.happened, "write {write} is never made");
+            rest(&mut fake, &mut Probe::default());
+            assert_eq!(fake.end_state(), reference.end_state(), "write {write}");
+            assert_eq!(fake.migration.made, 1, "write {write}");
+        }
+    }
+}
+
+#[test]
+fn there_is_no_way_back_to_a_file_and_the_buckets_are_served_on() {
+    let (mut fake, mut probe) = settled(&file());
+    fake.edit(&cut_over());
+    rest(&mut fake, &mut probe);
+    let moved = (fake, probe);
+    for (moved_there, (mut fake, mut probe)) in [(true, moved), (false, settled(&buckets()))] {
+        fake.edit(&file());
+        let plan = fake.settle(&mut probe, LONG).unwrap();
+        assert_eq!(fake.violations, Vec::<String>::new());
+        assert_eq!(plan.wait, Wait::Person(Trouble::NoWayBack { moved: moved_there }));
+        assert_eq!(says(&fake, ConditionType::Stalled), pair("True", Reason::NoWayBack));
+        assert_eq!((fake.serving(Source::Buckets), fake.replicas(Source::File).count()), (2, 0));
+        fake.edit(&cut_over());
+        if moved_there {
+            rest(&mut fake, &mut probe);
+        }
+    }
+}
+
+#[test]
+fn a_change_is_rolled_out_with_never_a_replica_less_and_a_bad_one_stops_at_the_first() {
+    let (mut fake, mut probe) = settled(&buckets());
+    fake.edit(&json!({"membershipd": {"image": "registry.example/membershipd:2"}}));
+    for _ in 0..60 {
+        second(&mut fake, &mut probe, &mut Crash::never());
+        assert!(fake.serving(Source::Buckets) >= 2);
+        assert_eq!(says(&fake, ConditionType::Ready).0, "True");
+        assert_eq!(says(&fake, ConditionType::MembershipdReady).0, "True");
+    }
+    rest(&mut fake, &mut probe);
+    fake.edit(&json!({"membershipd": {"image": BAD_IMAGE}}));
+    seconds(&mut fake, &mut probe, 60);
+    assert_eq!(fake.serving(Source::Buckets), 2);
+    assert_eq!(says(&fake, ConditionType::Reconciling), pair("True", Reason::MembershipdRolling));
+    let words = find(&fake.status.conditions, ConditionType::Ready).unwrap().message.clone();
+    assert!(words.contains("ImagePullBackOff"), "{words}");
+    assert_eq!(says(&fake, ConditionType::Ready).0, "True");
+    fake.edit(&buckets());
+    fake.edit(&json!({"membershipd": {"image": "registry.example/membershipd:2"}}));
+    rest(&mut fake, &mut probe);
+}
+
+#[test]
+fn a_replica_that_goes_away_makes_a_cluster_degraded_and_the_last_one_not_ready() {
+    let (mut fake, mut probe) = settled(&buckets());
+    let see = |fake: &mut Fake, probe: &mut Probe, gone: usize| {
+        fake.tick();
+        probe.look(fake);
+        let mut seen = fake.see(probe);
+        for pod in seen.world.membershipd.pods.iter_mut().take(gone) {
+            pod.ready = false;
+        }
+        fake.pass(&seen, probe, &mut Crash::never());
+    };
+    see(&mut fake, &mut probe, 1);
+    let lacking = pair("True", Reason::MembershipdNotReady);
+    assert_eq!(says(&fake, ConditionType::Degraded), lacking);
+    assert_eq!(says(&fake, ConditionType::Ready).0, "True");
+    see(&mut fake, &mut probe, 2);
+    let not_ready = pair("False", Reason::MembershipdNotReady);
+    assert_eq!(says(&fake, ConditionType::Ready), not_ready);
+    assert_eq!(says(&fake, ConditionType::MembershipdReady), not_ready);
+    see(&mut fake, &mut probe, 0);
+    assert_eq!(says(&fake, ConditionType::Ready).0, "True");
+}
+
+#[test]
+fn a_change_of_the_service_does_not_wait_for_a_server_that_is_away() {
+    let (mut fake, mut probe) = settled(&buckets());
+    fake.dead.insert("demo-nats-1".to_owned());
+    seconds(&mut fake, &mut probe, 30);
+    fake.edit(&json!({"membershipd": {"replicas": 3}}));
+    until(&mut fake, &mut probe, |fake| fake.serving(Source::Buckets) == 3);
+}
+
+#[test]
+fn somebody_elses_deployment_of_our_name_is_left_alone() {
+    let (mut fake, mut probe) = begun(&buckets());
+    fake.tick();
+    probe.look(&fake);
+    let mut seen = fake.see(&probe);
+    seen.world.membershipd.buckets = Found::Foreign { owner: "somebody".to_owned() };
+    let planned = plan(&seen.cluster, &seen.world, &fake.given());
+    let Wait::Person(Trouble::NameTaken { kind, name, .. }) = planned.wait else {
+        unreachable!("{:?}", planned.wait)
+    };
+    assert_eq!((kind, name.as_str()), ("Deployment", "demo-membershipd"));
+    // Where no service is wanted, its names are anybody's.
+    seen.cluster.membershipd = None;
+    let planned = plan(&seen.cluster, &seen.world, &fake.given());
+    assert!(!matches!(planned.wait, Wait::Person(_)), "{:?}", planned.wait);
+}
+
+#[test]
+fn over_volumes_that_held_data_no_file_is_served_before_nats_has_spoken() {
+    let (mut fake, mut probe) = settled(&buckets());
+    fake.delete();
+    for _ in 0..60 {
+        fake.tick();
+    }
+    fake.recreate(&file());
+    for _ in 0..LONG {
+        second(&mut fake, &mut probe, &mut Crash::never());
+        assert!(fake.serving.deployments.is_empty(), "what the buckets hold was served before");
+        if says(&fake, ConditionType::Stalled).0 == "True" {
+            break;
+        }
+    }
+    assert_eq!(says(&fake, ConditionType::Stalled), pair("True", Reason::NoWayBack));
+}
+
+#[test]
+fn children_of_the_service_that_somebody_changed_are_applied_again() {
+    let (fake, probe) = settled(&buckets());
+    let mut seen = fake.see(&probe);
+    seen.world.membershipd.service = Found::Absent;
+    let Found::Ours(deployment) = &mut seen.world.membershipd.buckets else { unreachable!() };
+    deployment.spec.as_mut().unwrap().replicas = Some(1);
+    let planned = plan(&seen.cluster, &seen.world, &fake.given());
+    assert!(matches!(planned.apply[..], [Child::Service(_), Child::Deployment(_)]));
+}
+
+/// What was done to a move when `store` went back to SQLite in its n-th second, and its end.
+#[test]
+fn a_move_that_is_given_up_in_any_second_leaves_the_file_served_and_without_its_fence() {
+    let start = settled(&file());
+    let mut given_up = 0;
+    for after in 0..30 {
+        let (mut fake, mut probe) = start.clone();
+        fake.edit(&cut_over());
+        seconds(&mut fake, &mut probe, after);
+        let moved = |fake: &Fake| {
+            let record = fake.control.as_ref().unwrap();
+            record.migration.as_ref().is_some_and(|mark| mark.done)
+        };
+        if moved(&fake) {
+            break;
+        }
+        fake.edit(&file());
+        let plan = fake.settle(&mut probe, LONG).unwrap();
+        assert_eq!(fake.violations, Vec::<String>::new(), "after {after} s");
+        if moved(&fake) {
+            assert_eq!(plan.wait, Wait::Person(Trouble::NoWayBack { moved: true }));
+            continue;
+        }
+        given_up += 1;
+        assert_eq!(plan.wait, Wait::Nothing, "after {after} s: {:#?}", fake.status.conditions);
+        assert!(!fake.migration.fenced, "after {after} s the fence is up");
+        assert_eq!(fake.serving(Source::File), 1);
+        assert!(fake.migration.jobs.is_empty() && fake.replicas(Source::Buckets).next().is_none());
+        assert_eq!(says(&fake, ConditionType::Ready).0, "True");
+        assert_eq!(says(&fake, ConditionType::Migrated).0, "False");
+        // And it can be begun again.
+        fake.edit(&cut_over());
+        rest(&mut fake, &mut probe);
+        assert_eq!(says(&fake, ConditionType::Migrated).0, "True");
+        assert!(fake.migration.unfences.is_empty());
+    }
+    assert!(given_up > 4, "{given_up}");
+}
+
+#[test]
+fn giving_up_survives_a_crash_at_any_write() {
+    let begin = || {
+        let (mut fake, mut probe) = settled(&file());
+        fake.edit(&cut_over());
+        until(&mut fake, &mut probe, |fake| fake.migration.fenced);
+        fake.edit(&file());
+        (fake, probe)
+    };
+    let start = begin();
+    let (mut reference, mut probe) = start.clone();
+    let first = reference.writes;
+    rest(&mut reference, &mut probe);
+    assert!(reference.writes >= first + 3, "suspended, unfenced, deleted");
+    for write in first + 1..=reference.writes {
+        for after in [false, true] {
+            let (mut fake, mut probe) = start.clone();
+            let mut crash = Crash::at(write, after);
+            for _ in 0..LONG {
+                second(&mut fake, &mut probe, &mut crash);
+                if crash.happened {
+                    break;
+                }
+            }
+            assert!(crash.happened, "write {write} is never made");
+            rest(&mut fake, &mut Probe::default());
+            assert!(!fake.migration.fenced, "write {write}");
+            assert_eq!(fake.end_state(), reference.end_state(), "write {write}");
+        }
+    }
+}
+
+#[test]
+fn giving_up_needs_no_nats() {
+    let (mut fake, mut probe) = settled(&file());
+    fake.edit(&cut_over());
+    until(&mut fake, &mut probe, |fake| fake.migration.fenced);
+    fake.dead = ["demo-nats-0", "demo-nats-1", "demo-nats-2"].map(str::to_owned).into();
+    fake.edit(&file());
+    until(&mut fake, &mut probe, |fake| !fake.migration.fenced && fake.serving(Source::File) == 1);
+}
+
+#[test]
+fn a_move_that_is_refused_lets_the_file_take_changes_again_until_a_person_has_acted() {
+    for code in [5, 6] {
+        let (mut fake, mut probe) = settled(&file());
+        fake.migration.ends.push_back((code, "VerificationFailed"));
+        fake.edit(&cut_over());
+        let plan = fake.settle(&mut probe, LONG).unwrap();
+        assert_eq!(fake.violations, Vec::<String>::new());
+        assert!(matches!(plan.wait, Wait::Person(Trouble::Migration(_))), "{:?}", plan.wait);
+        let failed = pair("False", Reason::VerificationFailed);
+        assert_eq!(says(&fake, ConditionType::Migrated), failed);
+        assert_eq!(fake.serving(Source::File), 1);
+        assert!(!fake.migration.fenced, "{code}");
+        fake.migration.retry = Some("please".to_owned());
+        rest(&mut fake, &mut probe);
+        assert_eq!((fake.migration.made, fake.serving(Source::Buckets)), (2, 2));
+    }
+}
+
+#[test]
+fn a_claim_for_one_pod_at_a_time_is_freed_by_the_service_before_the_job_comes() {
+    let (mut fake, mut probe) = begun(&file());
+    claim(&mut fake).exclusive = true;
+    rest(&mut fake, &mut probe);
+    fake.edit(&cut_over());
+    until(&mut fake, &mut probe, |fake| fake.migration.made == 1);
+    assert_eq!(fake.replicas(Source::File).count(), 0);
+    rest(&mut fake, &mut probe);
+    assert_eq!(fake.serving(Source::Buckets), 2);
+}
+
+#[test]
+fn reads_go_on_from_the_file_until_it_has_moved_and_the_buckets_service_is_there_by_then() {
+    let (mut fake, mut probe) = settled(&file());
+    fake.edit(&cut_over());
+    let mut without = 0;
+    while fake.serving(Source::Buckets) == 0 {
+        second(&mut fake, &mut probe, &mut Crash::never());
+        let nobody = fake.serving(Source::File) + fake.serving(Source::Buckets) == 0;
+        without += u32::from(nobody);
+    }
+    assert!(without <= 1, "{without} s");
+}
+
+#[test]
+fn a_file_whose_cluster_drops_it_is_left_before_empty_buckets_are_served() {
+    let (mut fake, mut probe) = settled(&file());
+    fake.edit(&buckets());
+    rest(&mut fake, &mut probe);
+    assert_eq!((fake.serving(Source::Buckets), fake.replicas(Source::File).count()), (2, 0));
+    assert_eq!(fake.migration.made, 0);
+}
