@@ -75,6 +75,18 @@ impl UnixMillis {
 
 /// A room key, sealed for one endpoint. Opaque to us: never parsed and never printed, so it has
 /// neither `Debug` nor `Display`, and its bytes are wiped when it goes.
+///
+/// ```compile_fail,E0277
+/// fn told(key: membership_operator::membership::records::SealedKey) -> String {
+///     format!("{key:?}")
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn told(key: membership_operator::membership::records::SealedKey) -> String {
+///     format!("{key}")
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedKey(Zeroizing<Vec<u8>>);
 

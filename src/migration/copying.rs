@@ -3,8 +3,10 @@
 //! same when it is made twice.
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tokio::time::sleep;
 
@@ -19,6 +21,10 @@ use crate::membership::store::{Deadline, ImportCounts, ImportMode, PageLimit, Pa
 
 /// Records in one page: one atomic batch of the buckets.
 const PAGE: usize = 500;
+
+/// How many pages of one kind are under way at once, so that the servers never wait for the next one.
+/// What comes before what, between kinds, stays as it is.
+const AT_ONCE: usize = 3;
 
 /// How long to wait before a failed call is made again.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -105,22 +111,43 @@ pub async fn import(
     let mut counts = ImportCounts::default();
     let (mut done, of) = (0, staging.tallies().total());
     for table in Table::ALL {
-        let mut after = 0;
-        loop {
-            let page = staging.page(table, after, PAGE)?;
-            let Some(last) = page.last() else { break };
-            after = last.id;
-            let records: Vec<Record> = page.into_iter().map(|staged| staged.record).collect();
-            let written = budget
-                .call(|deadline| target.store().import(records.clone(), mode, deadline))
-                .await?;
+        let writes = stream::iter(pages(staging, table))
+            .map(|page| async move { write(page?, target, mode, budget).await })
+            .buffered(AT_ONCE);
+        let mut writes = pin!(writes);
+        while let Some((count, written)) = writes.try_next().await? {
             add(&mut counts, written);
-            done += records.len() as u64;
+            done += count;
             watch.step(Step::Batch(table));
             watch.progress(Progress { what: "import", done, of });
         }
     }
     Ok(counts)
+}
+
+/// The records of a kind, page by page.
+fn pages(staging: &Staging, table: Table) -> impl Iterator<Item = Outcome<Vec<Record>>> {
+    let mut after = 0;
+    std::iter::from_fn(move || {
+        let page = match staging.page(table, after, PAGE) {
+            Ok(page) => page,
+            Err(failure) => return Some(Err(failure)),
+        };
+        after = page.last()?.id;
+        Some(Ok(page.into_iter().map(|staged| staged.record).collect()))
+    })
+}
+
+/// Writes a page. Gives how many records it had, and what was done with them.
+async fn write(
+    page: Vec<Record>,
+    target: &dyn Target,
+    mode: ImportMode,
+    budget: Budget,
+) -> Outcome<(u64, ImportCounts)> {
+    let written =
+        budget.call(|deadline| target.store().import(page.clone(), mode, deadline)).await?;
+    Ok((page.len() as u64, written))
 }
 
 fn add(counts: &mut ImportCounts, more: ImportCounts) {

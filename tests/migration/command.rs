@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use testbed::nats::{Nats, NatsOptions as Servers, Role};
 
 use crate::program::{Bus, Ran, lines, lines_of_file, migrate, migrating, run};
+use crate::scale::large;
 use crate::sources::{Source, dump, user};
 
 /// Two rooms, one of them rekeyed to epoch 2, members, keys and a revoked user: a file of ours.
@@ -165,6 +166,25 @@ async fn a_run_that_was_frozen_and_goes_on_late_brings_nobody_back() {
     }
 }
 
+/// The fence binds rows and no tables: another program can still change those.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_change_behind_the_fence_end_the_run_and_nobody_serves_from_it() {
+    let bus = Bus::of(1).await;
+    // Large enough that it cannot be over before it is stopped.
+    let source = large(9_000);
+    let frozen = frozen_at(&bus, &source.path, "the fence is up");
+    source.execute("ALTER TABLE room_members ADD COLUMN note");
+    kill_process(Pid::from_child(&frozen), Signal::CONT).unwrap();
+    let ended = Ran::from(frozen.wait_with_output().unwrap());
+    assert_eq!(ended.failed(5), "SourceChanged");
+    let control = run(&bus, "UNIBUS", ["export"]);
+    assert_eq!(control.code, 0, "what was written stays to be gone over: {control:?}");
+    // Once the fence is down and it is clear what the file is now, it moves.
+    migrate(&bus, "UNIBUS", &source.path, &["--unfence"]).summary(0);
+    source.execute("ALTER TABLE room_members DROP COLUMN note");
+    assert_eq!(migrate(&bus, "UNIBUS", &source.path, &[]).summary(0)["state"], "done");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_runs_at_once_end_as_one() {
     let bus = Bus::of(1).await;
@@ -274,22 +294,19 @@ async fn no_backup_is_kept_when_none_is_wanted_and_it_is_said_loudly() {
     assert_eq!(names, Vec::<String>::new());
 }
 
-/// The commands of `docs/migrate.md`, as they stand there, with another address.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_pages_commands_work_as_written() {
-    let bus = Bus::of(1).await;
-    let source = Source::legacy();
-    let page =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migrate.md")).unwrap();
-    let blocks: Vec<String> = page
-        .split("<!-- run -->\n```sh\n")
+/// The commands of a page that stand below this mark, with another address.
+fn commands(page: &str, mark: &str, bus: &Bus) -> Vec<String> {
+    page.split(&format!("<!-- {mark} -->\n```sh\n"))
         .skip(1)
         .map(|rest| rest.split("```").next().unwrap().replace("nats://127.0.0.1:4222", &bus.url()))
-        .collect();
-    assert_eq!(blocks.len(), 3);
+        .collect()
+}
+
+/// Runs commands as somebody types them, in the source's folder.
+fn typed(bus: &Bus, source: &Source, commands: &str) -> String {
     let program = Path::new(env!("CARGO_BIN_EXE_membershipd")).parent().unwrap();
     let ran: Ran = std::process::Command::new("bash")
-        .args(["-euo", "pipefail", "-c", &blocks.concat()])
+        .args(["-euo", "pipefail", "-c", commands])
         .current_dir(source.folder.path())
         .env_clear()
         .env("PATH", format!("{}:/usr/bin:/bin", program.display()))
@@ -298,11 +315,30 @@ async fn the_pages_commands_work_as_written() {
         .output()
         .unwrap()
         .into();
-    let out = ran.done();
+    ran.done()
+}
+
+/// The commands of `docs/migrate.md`, as they stand there, with another address.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pages_commands_work_as_written() {
+    let bus = Bus::of(1).await;
+    let source = Source::legacy();
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migrate.md")).unwrap();
+    let mut stopped = frozen_at(&bus, &source.path, "the fence is up");
+    stopped.kill().unwrap();
+    stopped.wait().unwrap();
+    let unfence = commands(&page, "run: unfence", &bus);
+    assert_eq!(unfence.len(), 1);
+    assert!(typed(&bus, &source, &unfence[0]).contains("the fence is down"));
+    assert!(!is_fenced(&source));
+    let blocks = commands(&page, "run", &bus);
+    assert_eq!(blocks.len(), 3);
+    let out = typed(&bus, &source, &blocks.concat());
     for said in
         ["could be moved; nothing was written", "\"state\":\"done\"", "Bo B", "moved before"]
     {
         assert!(out.contains(said), "{said}: {out}");
     }
-    assert!(page.contains("--unfence") && page.contains("--force"));
+    assert!(page.contains("--force"));
 }

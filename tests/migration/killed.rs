@@ -22,6 +22,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use crate::moving::options_for;
 use crate::program::{Bus, lines, migrate, migrating, run as run_program};
+use crate::scale::large;
 use crate::sources::{Source, dump};
 
 const REQUESTS: &str = "MIGRATION_TEST_DIE_BEFORE_REQUEST";
@@ -180,18 +181,24 @@ async fn killed_after_any_step_with_real_buckets_and_run_again_it_ends_the_same(
     assert!(killed >= 14, "every step was died after: {killed}");
 }
 
-/// The real program, buckets not made yet, killed at moments spread over a whole run.
+/// The real program, buckets not made yet, killed at moments spread over a whole run. The source has
+/// more than one page of a kind, of which several are under way at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_killed_at_any_moment_ends_the_same_when_run_again() {
     const MOMENTS: u32 = 20;
     let bus = Bus::of(1).await;
-    let source = Source::legacy();
+    let source = large(6_000);
+    let copied = || {
+        let copy = Source::new();
+        std::fs::copy(&source.path, &copy.path).unwrap();
+        copy
+    };
     let began = Instant::now();
-    migrate(&bus, "WHOLE", &source.path, &[]).summary(0);
+    migrate(&bus, "WHOLE", &copied().path, &["--max-bytes", "16Mi"]).summary(0);
     let (whole, expected) = (began.elapsed(), lines(&bus, "WHOLE"));
+    let rows = dump(&source.path);
     for n in 0..MOMENTS {
-        let (source, prefix) = (Source::legacy(), format!("M{n}"));
-        let rows = dump(&source.path);
+        let (source, prefix) = (copied(), format!("M{n}"));
         let mut child = migrating(&bus, &prefix, &source.path);
         tokio::time::sleep(whole * n / MOMENTS).await;
         kill_process(Pid::from_child(&child), Signal::KILL).unwrap();

@@ -12,6 +12,7 @@ mod catalogue;
 mod command;
 mod environment;
 mod fence;
+mod figures;
 mod fuzz;
 mod killed;
 mod last_words;

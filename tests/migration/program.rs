@@ -98,7 +98,7 @@ pub fn run<S: AsRef<OsStr>>(bus: &Bus, prefix: &str, args: impl IntoIterator<Ite
     program(bus, prefix).args(args).output().unwrap().into()
 }
 
-fn migration(bus: &Bus, prefix: &str, db: &Path, flags: &[&str]) -> Command {
+pub fn migration(bus: &Bus, prefix: &str, db: &Path, flags: &[&str]) -> Command {
     let mut command = program(bus, prefix);
     command.args(["migrate-to-kv", "-o", "json", "--db"]).arg(db).args(flags);
     command

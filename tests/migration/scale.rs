@@ -20,7 +20,7 @@ const SOURCE: &str = "MIGRATION_TEST_LARGE_SOURCE";
 const MEMORY_MAX_KIB: u64 = 128 << 10;
 
 /// A source with this many keys: three epochs of each member, a thousand members a room.
-fn large(keys: u64) -> Source {
+pub fn large(keys: u64) -> Source {
     let source = Source::of_sql(LEGACY_TABLES);
     let members = keys / 3;
     source.execute(&format!(

@@ -1,6 +1,8 @@
 //! The store as records that mean the same everywhere, page by page.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+
+use futures_util::future::try_join_all;
 
 use super::bucket::Bucket;
 use super::codec::Key;
@@ -15,6 +17,9 @@ use crate::membership::ids::{Attempt, Endpoint, Epoch, RoomId};
 use crate::membership::records::{Member, Room};
 use crate::membership::snapshot::{MemberRecord, Record, RoomKeyRecord, Table};
 use crate::membership::store::{Deadline, Page, PageRequest};
+
+/// How many memberships are asked for at once.
+const AT_ONCE: usize = 64;
 
 pub(super) async fn page(
     store: &KvStore,
@@ -83,18 +88,22 @@ async fn all_keys(
     let (filter, limit) = (Key::all(bucket), request.limit.get());
     let stretch = streams.walk(bucket, &filter, from, limit, deadline).await?;
     let mut rooms = Rooms::new(streams, deadline);
-    let mut items = Vec::new();
+    let mut committed = Vec::new();
     for (key, message) in stretch.messages {
-        let (id, endpoint, epoch, attempt) =
+        let (room, endpoint, epoch, attempt) =
             key.as_sealed().ok_or_else(|| no_name(bucket, &key))?;
         let slot = keys::opened(&key, read::<KeyValue>(bucket, &key, &message)?)?;
         let Some(sealed) = slot.value else {
             continue;
         };
-        if rooms.has_committed(&id, epoch, attempt).await?
-            && rooms.membership(&id, &endpoint).await? == Membership::In
-        {
-            let record = RoomKeyRecord { room: id, endpoint, epoch, sealed };
+        if rooms.has_committed(&room, epoch, attempt).await? {
+            committed.push(RoomKeyRecord { room, endpoint, epoch, sealed });
+        }
+    }
+    rooms.learn(committed.iter().map(|key| (&key.room, &key.endpoint))).await?;
+    let mut items = Vec::with_capacity(committed.len());
+    for record in committed {
+        if rooms.membership(&record.room, &record.endpoint).await? == Membership::In {
             items.push(Record::RoomKey(record));
         }
     }
@@ -143,6 +152,37 @@ impl<'a> Rooms<'a> {
             return Ok(*known);
         }
         let slot = members::slot(self.streams, id, endpoint, self.deadline).await?;
+        self.note(place, slot).await
+    }
+
+    /// Reads the memberships that are not known yet, many at once: asked for one by one they would
+    /// take longer than all else that is done with a page.
+    pub(super) async fn learn<'p>(
+        &mut self,
+        places: impl Iterator<Item = (&'p RoomId, &'p Endpoint)>,
+    ) -> StoreResult<()> {
+        let places: HashSet<_> =
+            places.map(|(id, endpoint)| (id.clone(), endpoint.clone())).collect();
+        let unknown: Vec<_> =
+            places.into_iter().filter(|place| !self.members.contains_key(place)).collect();
+        for some in unknown.chunks(AT_ONCE) {
+            let slots = some
+                .iter()
+                .map(|(id, endpoint)| members::slot(self.streams, id, endpoint, self.deadline));
+            for (place, slot) in some.iter().zip(try_join_all(slots).await?) {
+                self.note(place.clone(), slot).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is at a member's key, beside the room.
+    async fn note(
+        &mut self,
+        place: (RoomId, Endpoint),
+        slot: Slot<MemberValue>,
+    ) -> StoreResult<Membership> {
+        let (id, endpoint) = &place;
         let ever = slot.at > 0;
         let room = self.get(id).await?;
         let member = room.and_then(|room| members::in_room(room, endpoint, slot));

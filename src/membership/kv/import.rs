@@ -330,6 +330,7 @@ impl Importing<'_> {
 
     async fn room_keys(&mut self, records: Vec<&RoomKeyRecord>) -> StoreResult<()> {
         let mut known = Rooms::new(self.streams, self.deadline);
+        known.learn(records.iter().map(|record| (&record.room, &record.endpoint))).await?;
         let mut values = Vec::new();
         for record in records {
             match self.place(&mut known, record).await? {

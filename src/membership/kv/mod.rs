@@ -1,8 +1,8 @@
 //! The store in replicated JetStream buckets.
 //!
 //! * `bucket` says which buckets there are, `codec` which key a record has, `value` what stands at it.
-//! * `streams` reads through the leader and writes by compare-and-set; `refusal`, `waiting`,
-//!   `capacity` and `fence` are what it and the decisions stand on.
+//! * `streams` reads through the leader and writes by compare-and-set, `walk` reads many; `refusal`,
+//!   `waiting`, `capacity` and `fence` are what they and the decisions stand on.
 //! * `control` is the record about the store itself; `open` makes stores and opens them.
 //! * `users`, `rooms`, `members`, `keys`, `rekey` are the operations, each with its order of writes:
 //!   there is no transaction across buckets, so each mutation has one write by which it is done.
@@ -35,6 +35,7 @@ mod sweep;
 mod users;
 mod value;
 mod waiting;
+mod walk;
 
 pub use self::{
     bucket::{Bucket, Prefix, Size},

@@ -31,10 +31,6 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 /// How long to wait before asking again.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
-/// How many bytes a stretch takes, give or take one record: a page of the largest keys must not be a
-/// burden where a page of users is none.
-const BYTES_PER_PAGE: usize = 1 << 20;
-
 /// A way to the servers for single requests and for batches.
 pub trait Wire: Transport + OrderedTransport {}
 
@@ -52,14 +48,6 @@ pub(super) struct Streams {
     pub(super) waiting: Arc<Waiting>,
     /// Whose writes these are; each has a mutation of its own when nobody says.
     mutation: Option<MutationId>,
-}
-
-/// A stretch of a stream.
-pub(super) struct Stretch {
-    /// What matched, in the stream's order, fences left out.
-    pub(super) messages: Vec<(Key, StoredMessage)>,
-    /// Where to go on; `None` at the end.
-    pub(super) next: Option<u64>,
 }
 
 /// A write on its way.
@@ -124,35 +112,6 @@ impl Streams {
             None => Ok(Slot::NOTHING),
             Some(message) => read(bucket, key, &message),
         }
-    }
-
-    /// The messages from a sequence on whose keys match a filter: at most `limit`, and about
-    /// [`BYTES_PER_PAGE`].
-    pub(super) async fn walk(
-        &self,
-        bucket: Bucket,
-        filter: &Key,
-        from: u64,
-        limit: usize,
-        deadline: Deadline,
-    ) -> StoreResult<Stretch> {
-        let mut stretch = Stretch { messages: Vec::new(), next: Some(from) };
-        let mut size = 0;
-        while stretch.messages.len() < limit && size < BYTES_PER_PAGE {
-            let Some(from) = stretch.next else {
-                break;
-            };
-            let Some(message) = self.next(bucket, filter, from, deadline).await? else {
-                stretch.next = None;
-                break;
-            };
-            stretch.next = Some(message.sequence + 1);
-            if let Some(key) = self.key_of(bucket, &message) {
-                size += message.payload.len();
-                stretch.messages.push((key, message));
-            }
-        }
-        Ok(stretch)
     }
 
     /// The first message from a sequence on whose key matches a filter.

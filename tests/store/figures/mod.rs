@@ -1,5 +1,6 @@
 //! Figures of the stores, side by side in one run: `make bench`. Printed, never asserted.
 
+mod beside;
 mod rate;
 
 use std::sync::Arc;
@@ -19,12 +20,14 @@ use membership_operator::membership::records::{MemberRole, UserRole, UserStatus}
 use membership_operator::membership::snapshot::{MemberRecord, Record, RoomRecord, UserRecord};
 use membership_operator::membership::sqlite::Settings;
 use membership_operator::membership::store::ImportMode;
+use testbed::bench::Spread;
 use testbed::nats::{Nats, NatsOptions as Servers, Role as User};
 
+use self::beside::Beside;
 use self::rate::{Contender, Work};
 use crate::kv;
 use crate::sqlite;
-use crate::words::{epoch, first_page, next_page, now, room, soon, user};
+use crate::words::{endpoint, epoch, first_page, next_page, now, room, soon, user};
 
 /// Every contender goes this many rounds, in turn.
 const ROUNDS: usize = 5;
@@ -33,6 +36,13 @@ const ROUNDS: usize = 5;
 const USERS: u32 = 256;
 
 const CROWDS: [usize; 3] = [1, 32, 256];
+
+/// What the aims are about.
+const RAW_PUT: &str = "put: raw key-value create, R3";
+const OUR_PUT: &str = "put: add a user, R3";
+const RAW_GET: &str = "get: raw key-value entry, R3";
+const OUR_GET: &str = "get: read a user, R3";
+const OUR_DECISION: &str = "authorize: R3";
 
 fn users() -> Vec<UserKey> {
     (0..USERS).map(user).collect()
@@ -56,7 +66,8 @@ async fn fill(store: &dyn MembershipStore) {
     import(store, records.collect()).await;
     let owner = Endpoint::from(&users[0]);
     import(store, vec![Record::Room(a_room(owner.clone()))]).await;
-    let members = users.iter().skip(1).map(|key| a_member(Endpoint::from(key), owner.clone()));
+    let members =
+        users.iter().skip(1).map(|key| a_member(the_room(), Endpoint::from(key), owner.clone()));
     import(store, members.collect()).await;
 }
 
@@ -71,9 +82,9 @@ fn a_room(owner: Endpoint) -> RoomRecord {
     }
 }
 
-fn a_member(endpoint: Endpoint, owner: Endpoint) -> Record {
+fn a_member(in_room: RoomId, endpoint: Endpoint, owner: Endpoint) -> Record {
     Record::Member(MemberRecord {
-        room: the_room(),
+        room: in_room,
         endpoint,
         role: MemberRole::Member,
         added_by: owner,
@@ -98,10 +109,10 @@ fn authorize(store: &Arc<dyn MembershipStore>, place: Option<RoomId>) -> Work {
     })
 }
 
-/// The same by two stores, as by two processes: every other caller asks the other one.
-fn authorize_by_two(stores: [&Arc<dyn MembershipStore>; 2], place: &RoomId) -> Work {
-    let [one, two] = stores.map(|store| authorize(store, Some(place.clone())));
-    Arc::new(move |caller| if caller % 2 == 0 { one(caller) } else { two(caller) })
+/// The same in the room, for every other user: two processes that begin at 0 and 1 share them all.
+fn authorize_every_other(store: &Arc<dyn MembershipStore>, place: &RoomId, first: usize) -> Work {
+    let all = authorize(store, Some(place.clone()));
+    Arc::new(move |caller| all(2 * caller + first))
 }
 
 fn get(store: &Arc<dyn MembershipStore>) -> Work {
@@ -193,88 +204,119 @@ async fn bare_fence(nats: &Nats) -> Work {
     })
 }
 
+async fn puts_and_gets(
+    nats: &Nats,
+    here: &Arc<dyn MembershipStore>,
+    file: &Arc<dyn MembershipStore>,
+) -> Vec<Contender> {
+    let raw = raw_bucket(nats).await;
+    raw.put("there", vec![b'x'; 256].into()).await.unwrap();
+    let next = Arc::new(AtomicU32::new(1_000_000));
+    vec![
+        Contender::new(RAW_PUT, 1, raw_put(&raw, &next)),
+        Contender::new(OUR_PUT, 1, put(here, &next)),
+        Contender::new("put: add a user, SQLite", 1, put(file, &next)),
+        Contender::new(RAW_GET, 1, raw_get(&raw)),
+        Contender::new(OUR_GET, 1, get(here)),
+        Contender::new("get: read a user, SQLite", 1, get(file)),
+    ]
+}
+
+async fn decisions(
+    nats: &Nats,
+    here: &Arc<dyn MembershipStore>,
+    file: &Arc<dyn MembershipStore>,
+) -> Vec<Contender> {
+    let fence = bare_fence(nats).await;
+    let key = nats.seed_file(User::Membershipd).unwrap();
+    let there = Beside::started(&nats.urls().join(","), &key);
+    let of_a_crowd = |callers| {
+        let shared = authorize_every_other(here, &the_room(), 0);
+        let in_file = authorize(file, Some(the_room()));
+        [
+            Contender::new("authorize: a bare fence, R3", callers, Arc::clone(&fence)),
+            Contender::new(OUR_DECISION, callers, authorize(here, None)),
+            Contender::new("authorize: R3, one room, two processes", callers, shared)
+                .shared(&there),
+            Contender::new("authorize: SQLite", callers, authorize(file, None)),
+            Contender::new("authorize: SQLite, one room", callers, in_file),
+        ]
+    };
+    CROWDS.into_iter().flat_map(of_a_crowd).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "figures: run by `make bench`"]
-async fn figures_of_writes_reads_and_decisions() {
+async fn figures_of_the_stores() {
     let nats = Nats::started(servers()).await.unwrap();
     kv::made(&nats, 3).await;
-    let urls = nats.urls().join(",");
-    let (here, there) = (kv::opened_at(&nats, &urls).await, kv::opened_at(&nats, &urls).await);
+    let here = kv::opened_at(&nats, &nats.urls().join(",")).await;
     fill(&*here).await;
     let (_home, file) = sqlite::made(Settings::default()).await;
     let file: Arc<dyn MembershipStore> = file;
     fill(&*file).await;
-    let raw = raw_bucket(&nats).await;
-    raw.put("there", vec![b'x'; 256].into()).await.unwrap();
-
-    let next = Arc::new(AtomicU32::new(1_000_000));
-    let mut contenders = vec![
-        Contender::new("put: raw key-value create, R3", 1, raw_put(&raw, &next)),
-        Contender::new("put: add a user, R3", 1, put(&here, &next)),
-        Contender::new("put: add a user, SQLite", 1, put(&file, &next)),
-        Contender::new("get: raw key-value entry, R3", 1, raw_get(&raw)),
-        Contender::new("get: read a user, R3", 1, get(&here)),
-        Contender::new("get: read a user, SQLite", 1, get(&file)),
-    ];
-    let fence = bare_fence(&nats).await;
-    for callers in CROWDS {
-        contenders.extend([
-            Contender::new("authorize: a bare fence, R3", callers, Arc::clone(&fence)),
-            Contender::new("authorize: R3", callers, authorize(&here, None)),
-            Contender::new(
-                "authorize: R3, all in one room, two processes",
-                callers,
-                authorize_by_two([&here, &there], &the_room()),
-            ),
-            Contender::new("authorize: SQLite", callers, authorize(&file, None)),
-            Contender::new(
-                "authorize: SQLite, all in one room",
-                callers,
-                authorize(&file, Some(the_room())),
-            ),
-        ]);
-    }
+    let mut contenders = puts_and_gets(&nats, &here, &file).await;
+    contenders.extend(decisions(&nats, &here, &file).await);
     for _ in 0..ROUNDS {
         for contender in &mut contenders {
             contender.go_a_round().await;
         }
     }
     println!("three servers on this machine, sync_interval: always; medians of {ROUNDS} rounds");
-    println!("{:<44} callers per second (range)  p50 ms  p99 ms", "");
+    println!("{:<40} callers per second (range)  p50 ms  p99 ms", "");
     contenders.iter().for_each(|contender| println!("{contender}"));
+    let per_second = |name, callers| {
+        let mut of = contenders.iter().filter(|contender| contender.is(name, callers));
+        of.next().unwrap().per_second()
+    };
+    let times = |raw, ours| per_second(raw, 1) / per_second(ours, 1);
+    println!("a put takes {:.2} times as long as a raw one (aim: 1.3)", times(RAW_PUT, OUR_PUT));
+    println!("a get takes {:.2} times as long as a raw one (aim: 1.3)", times(RAW_GET, OUR_GET));
+    println!("{:.0} decisions a second at 32 callers (aim: 10000)", per_second(OUR_DECISION, 32));
+    list_many(&*here).await;
 }
 
 const MANY: u32 = 100_000;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "figures: run by `make bench`"]
-async fn figures_of_a_list_of_100_000_members() {
-    let nats = Nats::started(Servers::cluster_of(3)).await.unwrap();
-    kv::made(&nats, 3).await;
-    let store = kv::opened_at(&nats, &nats.urls().join(",")).await;
-    let owner: Endpoint = "owner".parse().unwrap();
-    import(&*store, vec![Record::Room(a_room(owner.clone()))]).await;
+/// A list of many members, page by page.
+async fn list_many(store: &dyn MembershipStore) {
+    let (crowd, owner) = (room("crowd"), Endpoint::from(&user(0)));
+    import(store, vec![Record::Room(RoomRecord { room: crowd.clone(), ..a_room(owner.clone()) })])
+        .await;
     for first in (0..MANY).step_by(500) {
         let members = (first..first + 500)
-            .map(|n| a_member(format!("member{n}").parse().unwrap(), owner.clone()));
-        import(&*store, members.collect()).await;
+            .map(|n| a_member(crowd.clone(), endpoint(&format!("member{n}")), owner.clone()));
+        import(store, members.collect()).await;
     }
-    let (before, began) = (peak_kib(), Instant::now());
-    let mut page = store.members(&the_room(), first_page(1000), soon()).await.unwrap();
-    let mut count = page.items.len();
-    while let Some(after) = page.next {
-        page = store.members(&the_room(), next_page(after, 1000), soon()).await.unwrap();
-        count += page.items.len();
+    let (mut seconds, mut kib) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        forget_the_peak();
+        let (before, began) = (peak_kib(), Instant::now());
+        let mut page = store.members(&crowd, first_page(1000), soon()).await.unwrap();
+        let mut count = page.items.len();
+        while let Some(after) = page.next {
+            page = store.members(&crowd, next_page(after, 1000), soon()).await.unwrap();
+            count += page.items.len();
+        }
+        assert_eq!(count, usize::try_from(MANY).unwrap() + 1, "and the owner");
+        seconds.push(began.elapsed().as_secs_f64());
+        kib.push(f64::from(peak_kib() - before));
     }
+    let [seconds, kib] = [seconds, kib].map(|figures| Spread::of(&figures).unwrap());
     println!(
-        "{count} members listed in pages of 1000 in {:.1?}; peak memory {before} KiB before, {} KiB after",
-        began.elapsed(),
-        peak_kib(),
+        "{MANY} members listed in pages of 1000: {:.1} s ({:.1} to {:.1}), {:.0} KiB more memory \
+         ({:.0} to {:.0})",
+        seconds.median, seconds.least, seconds.greatest, kib.median, kib.least, kib.greatest
     );
 }
 
-/// The most memory that this process ever had.
-fn peak_kib() -> u64 {
+/// From here on the peak is counted anew.
+fn forget_the_peak() {
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+/// The most memory that this process had.
+fn peak_kib() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()

@@ -9,6 +9,8 @@ use futures_util::future::BoxFuture;
 use testbed::bench::Spread;
 use tokio::task::JoinSet;
 
+use super::beside::Beside;
+
 /// How long one measurement lasts.
 const LASTING: Duration = Duration::from_secs(1);
 
@@ -22,7 +24,8 @@ struct Rate {
     p99: f64,
 }
 
-async fn measure(work: &Work, callers: usize) -> Rate {
+/// How many milliseconds each thing took that so many callers did.
+pub async fn times(work: &Work, callers: usize) -> Vec<f64> {
     let began = Instant::now();
     let mut running = JoinSet::new();
     for caller in 0..callers {
@@ -37,11 +40,13 @@ async fn measure(work: &Work, callers: usize) -> Rate {
             times
         });
     }
-    let mut times: Vec<f64> = running.join_all().await.into_iter().flatten().collect();
-    let took = began.elapsed().as_secs_f64();
+    running.join_all().await.into_iter().flatten().collect()
+}
+
+fn rate(mut times: Vec<f64>, took: Duration) -> Rate {
     times.sort_by(f64::total_cmp);
     let at = |part: usize| times[(times.len() - 1) * part / 100];
-    Rate { per_second: figure(times.len()) / took, p50: at(50), p99: at(99) }
+    Rate { per_second: figure(times.len()) / took.as_secs_f64(), p50: at(50), p99: at(99) }
 }
 
 fn figure(count: usize) -> f64 {
@@ -53,17 +58,38 @@ pub struct Contender {
     name: String,
     callers: usize,
     work: Work,
+    beside: Option<Beside>,
     rounds: Vec<Rate>,
 }
 
 impl Contender {
     pub fn new(name: impl Into<String>, callers: usize, work: Work) -> Self {
-        Self { name: name.into(), callers, work, rounds: Vec::new() }
+        Self { name: name.into(), callers, work, beside: None, rounds: Vec::new() }
+    }
+
+    /// The same, half of it done by another process.
+    pub fn shared(self, beside: &Beside) -> Self {
+        Self { beside: Some(beside.clone()), ..self }
     }
 
     pub async fn go_a_round(&mut self) {
-        let rate = measure(&self.work, self.callers).await;
-        self.rounds.push(rate);
+        let there = self.beside.as_ref().map_or(0, |_| self.callers / 2);
+        let began = Instant::now();
+        let others = self.beside.as_ref().filter(|_| there > 0).map(|beside| beside.times(there));
+        let mut all = times(&self.work, self.callers - there).await;
+        if let Some(others) = others {
+            all.extend(others.await.unwrap());
+        }
+        self.rounds.push(rate(all, began.elapsed()));
+    }
+
+    pub fn is(&self, name: &str, callers: usize) -> bool {
+        self.name == name && self.callers == callers
+    }
+
+    /// The median.
+    pub fn per_second(&self) -> f64 {
+        self.spread(|rate| rate.per_second).median
     }
 
     fn spread(&self, of: impl Fn(&Rate) -> f64) -> Spread {
@@ -79,7 +105,7 @@ impl fmt::Display for Contender {
         let (p50, p99) = (self.spread(|rate| rate.p50), self.spread(|rate| rate.p99));
         write!(
             f,
-            "{:<44} {:>4} {:>8.0} ({:.0} to {:.0})  {:>8.2}  {:>8.2}",
+            "{:<40} {:>4} {:>8.0} ({:.0} to {:.0})  {:>8.2}  {:>8.2}",
             self.name, self.callers, rate.median, rate.least, rate.greatest, p50.median, p99.median
         )
     }

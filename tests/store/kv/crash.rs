@@ -199,6 +199,39 @@ async fn a_removal_that_died_is_done_or_not_begun() {
     );
 }
 
+/// Who made the change died before the room said so. Whoever asks for the same and is told that it is
+/// so already has been told of the change, and no rekey that began before may end after that: not even
+/// one that a leader of the past lets see nothing of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_died_uncounted_is_counted_before_anybody_is_told_of_it() {
+    for adds in [true, false] {
+        let home = ONE.home().await;
+        home.init().await;
+        let store = home.open().await;
+        let (lobby, guest) = (room("lobby"), endpoint("guest"));
+        store.create_room(encrypted_room("lobby", "owner"), soon()).await.unwrap();
+        if !adds {
+            store.add_member(invited("lobby", "guest", 1), soon()).await.unwrap();
+        }
+        let rekey = store.begin_rekey(&lobby, soon()).await.unwrap();
+        let Case { dying, .. } = &Case::at(home, if adds { 3 } else { 1 }).await;
+        let told = if adds {
+            let died = dying.add_member(invited("lobby", "guest", 1), brief()).await;
+            assert_eq!(refusal(died), ErrorKind::Unknown);
+            refusal(store.add_member(invited("lobby", "guest", 1), soon()).await)
+        } else {
+            let died = dying.remove_member(&lobby, &guest, brief()).await;
+            assert_eq!(refusal(died), ErrorKind::Unknown);
+            refusal(store.remove_member(&lobby, &guest, soon()).await)
+        };
+        assert_eq!(told, if adds { ErrorKind::AlreadyExists } else { ErrorKind::NotFound });
+        let now = store.room(&lobby, soon()).await.unwrap().revision;
+        assert!(now > rekey.revision, "the room says that its roster changed");
+        let late = store.put_rekey_keys(&rekey, vec![member_key("owner", "o2")], soon()).await;
+        assert_eq!(refusal(late), ErrorKind::Conflict);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rekey_that_died_left_the_room_at_its_epoch_or_at_the_next_one() {
     const COMMIT: usize = 3;

@@ -202,3 +202,26 @@ impl Nature for CountsFences {
         }
     }
 }
+
+/// Once a fence was acknowledged, answers questions as they were answered in the past: the next one
+/// who is asked is a leader that is none any more.
+#[derive(Default)]
+pub struct FallsBack {
+    /// What was answered to questions with these subjects.
+    pub past: Mutex<HashMap<String, Vec<u8>>>,
+    pub fenced: AtomicBool,
+}
+
+impl Nature for FallsBack {
+    fn fate(&self, request: &Request) -> Fate {
+        let past = self.past.lock().unwrap();
+        match past.get(&request.subject) {
+            Some(answer) if self.fenced.load(Ordering::Acquire) => Fate::Answer(answer.clone()),
+            Some(_) | None => Fate::Pass,
+        }
+    }
+
+    fn answered(&self, request: &Request) {
+        self.fenced.fetch_or(is_fence(request), Ordering::AcqRel);
+    }
+}

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use membership_operator::jetstream::connect::Role;
 use membership_operator::membership::kv::KvStore;
 use membership_operator::membership::records::{UserRole, UserStatus};
-use membership_operator::membership::store::Deadline;
+use membership_operator::membership::snapshot::Record;
+use membership_operator::membership::store::{Deadline, ImportMode};
 use membership_operator::membership::{ErrorKind, MembershipStore};
 
 use super::servers::{Home, ONE};
@@ -69,4 +70,26 @@ async fn a_write_that_is_never_answered_is_unknown_at_the_deadline_and_gives_its
     assert!(wire.nature.retired.load(Ordering::Acquire));
     let status = home.open().await.user(&user(1), soon()).await.unwrap().record.status;
     assert_eq!(status, UserStatus::Revoked, "it had happened");
+}
+
+/// Its record was written over, and the one that is there now does not say by whom first: whether it
+/// was this write that came between is nothing that can be told. A "conflict" would say that it was not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_was_itself_written_over_is_unknown() {
+    let (home, wire, store) = behind(0).await;
+    let added = store.add_user(new_user(1, UserRole::User), soon()).await.unwrap();
+    wire.nature.deaf.store(true, Ordering::Release);
+    let revoking = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.revoke_user(&user(1), soon()).await }
+    });
+    let beside = home.open().await;
+    while beside.user(&user(1), soon()).await.unwrap().record.status == UserStatus::Active {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let back = vec![Record::from(added.record)];
+    beside.import(back, ImportMode::Force, soon()).await.unwrap();
+    wire.nature.deaf.store(false, Ordering::Release);
+    assert_eq!(refusal(revoking.await.unwrap()), ErrorKind::Unknown);
+    assert!(wire.nature.retired.load(Ordering::Acquire));
 }
