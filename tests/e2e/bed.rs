@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use testbed::kubectl::Kubectl;
 use testbed::prepare::{self, Prepared};
 use testbed::progress::Progress;
 use testbed::tools::{Program, ensure_one};
-use testbed::{Cluster, ClusterName, UpRequest, image};
+use testbed::{Cluster, ClusterName, UpRequest, image, removal};
 
 const NAME: &str = "e2e";
 
@@ -31,9 +31,6 @@ pub const SYSTEM: &str = "membership-system";
 
 /// How long anything may take on a machine with other work.
 pub const PATIENCE: Duration = Duration::from_secs(240);
-
-/// Set for the run of this program that removes the bed.
-const REMOVING: &str = "REMOVE_TEST_CLUSTER";
 
 static BED: LazyLock<Mutex<Bed>> = LazyLock::new(|| Mutex::new(Bed::up()));
 
@@ -69,17 +66,6 @@ pub fn turn() -> Turn {
     Turn(BED.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Starts a helper that removes the bed once this process is no more: its input ends then.
-fn remove_at_end() {
-    let script = "cat >/dev/null; exec \"$0\" --ignored --exact bed::remove_the_bed";
-    let mut command = Command::new("sh");
-    command.args(["-c", script]).arg(std::env::current_exe().unwrap()).env(REMOVING, "1");
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    let helper = command.spawn().unwrap();
-    // Its input is never closed here: the system does, with this process.
-    std::mem::forget(helper);
-}
-
 fn name() -> ClusterName {
     NAME.parse().unwrap()
 }
@@ -87,14 +73,12 @@ fn name() -> ClusterName {
 #[test]
 #[ignore = "this is how the program removes its bed when it has ended"]
 fn remove_the_bed() {
-    if std::env::var_os(REMOVING).is_some() {
-        Cluster::down(&name(), true, &Progress::stderr()).unwrap();
-    }
+    removal::now_if_asked().unwrap();
 }
 
 impl Bed {
     fn up() -> Self {
-        remove_at_end();
+        removal::of_cluster_by_test(&name(), "bed::remove_the_bed").unwrap();
         let (cache, progress) = (Cache::of_this_user().unwrap(), Progress::stderr());
         let prepared: Prepared = prepare::prepare(&cache, &progress).unwrap();
         // A killed run may have left one.

@@ -1,7 +1,6 @@
 //! One cluster that all tests here share, with the CRD in it: started by the first that needs it and
 //! removed when this program has ended, however it ends.
 
-use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -14,20 +13,18 @@ use serde_json::json;
 use testbed::cache::Cache;
 use testbed::prepare::prepare;
 use testbed::progress::Progress;
-use testbed::{Cluster, UpRequest};
+use testbed::{Cluster, UpRequest, removal};
 
 const NAME: &str = "op";
 
-/// Set for the run of this program that removes the cluster.
-const REMOVING: &str = "REMOVE_TEST_CLUSTER";
-
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
-    remove_at_end();
+    let name = NAME.parse().unwrap();
+    removal::of_cluster_by_test(&name, "support::remove_the_cluster").unwrap();
     let progress = Progress::stderr();
     let prepared = prepare(&Cache::of_this_user().unwrap(), &progress).unwrap();
     // A killed run may have left one with other data.
-    Cluster::down(&NAME.parse().unwrap(), true, &progress).unwrap();
-    let request = UpRequest { nodes: Some(1), ..UpRequest::new(NAME.parse().unwrap()) };
+    Cluster::down(&name, true, &progress).unwrap();
+    let request = UpRequest { nodes: Some(1), ..UpRequest::new(name) };
     let cluster = Cluster::up(&request, &prepared, &progress).unwrap();
     cluster.kubectl().apply(&serde_saphyr::to_string(&crd()).unwrap()).unwrap();
     let wait =
@@ -59,21 +56,8 @@ pub async fn namespace(name: &str) -> Client {
     client
 }
 
-/// Starts a helper that removes the cluster once this process is no more: its input ends then.
-fn remove_at_end() {
-    let script = "cat >/dev/null; exec \"$0\" --ignored --exact support::remove_the_cluster";
-    let mut command = Command::new("sh");
-    command.args(["-c", script]).arg(std::env::current_exe().unwrap()).env(REMOVING, "1");
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    let helper = command.spawn().unwrap();
-    // Its input is never closed here: the system does, with this process.
-    std::mem::forget(helper);
-}
-
 #[test]
 #[ignore = "this is how the program removes its cluster when it has ended"]
 fn remove_the_cluster() {
-    if std::env::var_os(REMOVING).is_some() {
-        Cluster::down(&NAME.parse().unwrap(), true, &Progress::stderr()).unwrap();
-    }
+    removal::now_if_asked().unwrap();
 }

@@ -15,6 +15,7 @@
 //! * `control_plane` and `node` are what runs on the two kinds of machine; [`kubectl`] talks to it.
 //! * [`cluster`] puts a whole one up, makes it fail, and takes it down again; [`bench`] measures
 //!   that.
+//! * [`removal`] takes a test program's cluster down when that program is no more.
 //! * [`nats`] runs nats-server processes on loopback, without any Kubernetes.
 //!
 //! `main.rs` and `cli` wire these together; nothing else knows the command line.
@@ -38,6 +39,7 @@ mod node;
 pub mod prepare;
 pub mod process;
 pub mod progress;
+pub mod removal;
 pub mod tools;
 mod wait;
 

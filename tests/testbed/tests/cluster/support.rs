@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use testbed::cache::Cache;
 use testbed::prepare::{self, Prepared};
 use testbed::progress::Progress;
-use testbed::{Cluster, UpRequest};
+use testbed::{Cluster, UpRequest, removal};
 
 pub const SHARED: &str = "t3";
 
@@ -73,14 +73,9 @@ pub fn within<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Option<T>
     }
 }
 
-/// Starts a helper that removes the cluster once this process is no more: its input ends then.
+/// Removes a cluster once this program is no more.
 pub fn remove_at_end(name: &str) {
-    let script = "cat >/dev/null; exec \"$0\" down --purge --name \"$1\"";
-    let mut command = Command::new("sh");
-    command.args(["-c", script, TESTBED, name]).stdin(Stdio::piped());
-    let helper = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    // Its input is never closed here: the system does, with this process.
-    std::mem::forget(helper);
+    removal::at_end(Command::new(TESTBED).args(["down", "--purge", "--name", name])).unwrap();
 }
 
 /// A port of this machine that leads to a port in the cluster while it lives.
