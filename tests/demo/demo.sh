@@ -56,10 +56,15 @@ say 'A claim with the SQLite file of a service that ran before'
 "$kubectl" create namespace "$namespace" --dry-run=client -o yaml | "$kubectl" apply -f - >/dev/null
 k apply -f tests/demo/source.yaml
 k wait --for=condition=Ready pod/old-service --timeout=180s >/dev/null
-if ! k exec old-service -- test -e /source/membership.db 2>/dev/null; then
-    k exec -i old-service -- sh -c 'cat >/source/.new && mv /source/.new /source/membership.db' \
-        <"$scratch/membership.db"
-fi
+# What is piped through kubectl may lose its end when the pipe is closed: only a whole file gets its name.
+size=$(stat -c %s "$scratch/membership.db")
+arrived() { k exec old-service -- test -e /source/membership.db 2>/dev/null; }
+for _ in 1 2 3 4 5; do
+    arrived && break
+    k exec -i old-service -- sh -euc "cat >/source/.new; [ \"\$(wc -c </source/.new)\" = $size ]
+        mv /source/.new /source/membership.db" <"$scratch/membership.db" || true
+done
+arrived || { echo "The file ($size bytes) did not arrive whole in five tries: is the API server well?" >&2; exit 1; }
 k exec old-service -- ls -l /source
 
 say 'The service is stopped, and the claim released to the new cluster'

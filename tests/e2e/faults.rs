@@ -26,13 +26,13 @@ fn a_deleted_server_is_missed_and_comes_back() {
 }
 
 /// Nodes without power. They have it again when this is dropped.
-struct Off<'a> {
+pub struct Off<'a> {
     bed: &'a Bed,
     nodes: &'a [String],
 }
 
 impl<'a> Off<'a> {
-    fn of(bed: &'a Bed, nodes: &'a [String]) -> Self {
+    pub fn of(bed: &'a Bed, nodes: &'a [String]) -> Self {
         let off = Self { bed, nodes };
         for node in nodes {
             bed.machines().node(node).unwrap().power_off().unwrap();

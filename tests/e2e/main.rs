@@ -10,8 +10,13 @@ mod cold;
 mod end;
 mod faults;
 mod figures;
+mod killed;
 mod migrate;
+mod readme;
+#[path = "../readme/commands.rs"]
+mod readme_commands;
 #[path = "../sample/data.rs"]
 mod sample;
+mod source;
 mod subject;
 mod users;

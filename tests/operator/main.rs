@@ -16,6 +16,8 @@ mod nats_config;
 mod operate;
 mod plan_rules;
 mod readme;
+#[path = "../readme/commands.rs"]
+mod readme_commands;
 mod rendered;
 mod servers;
 mod serving;

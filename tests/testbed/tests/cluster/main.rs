@@ -6,6 +6,9 @@
 mod bad_input;
 mod lifecycle;
 mod nats;
+mod readme;
+#[path = "../../../readme/commands.rs"]
+mod readme_commands;
 mod snapshot;
 mod support;
 mod workloads;

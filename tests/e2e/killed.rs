@@ -1,0 +1,156 @@
+//! Ten thousand rows, and in the middle of their move something is killed: the Job's pod, a server,
+//! a majority of the servers, the operator, and then all together.
+
+use serde_json::Value;
+
+use crate::bed::{Bed, turn, within};
+use crate::migrate::{forget, is_moved, jobs_begun};
+use crate::sample::Amounts;
+use crate::source::Source;
+use crate::subject::{SPEC, Subject, spec_with};
+
+/// About ten thousand rows.
+const MANY: Amounts = Amounts { users: 600, rooms: 60, members: 60, epochs: 6 };
+
+/// So little of a processor that the middle of the move lasts for seconds.
+const SLOWLY: &str = "migration: {resources: {limits: {cpu: 100m}}}";
+
+const NAMESPACE: &str = "mig-kill";
+
+/// What is killed, by its name, and how.
+type Killed = (&'static str, fn(&Subject<'_>));
+
+/// One cluster and one claim for each, named after it.
+const KILLED: [Killed; 5] = [
+    ("job", kill_job),
+    ("server", kill_server),
+    ("quorum", kill_quorum),
+    ("operator", |subject| subject.bed.kill_operator()),
+    ("all", |subject| {
+        kill_server(subject);
+        kill_job(subject);
+        subject.bed.kill_operator();
+    }),
+];
+
+#[test]
+fn whatever_is_killed_in_the_middle_everything_is_moved_once() {
+    let bed = turn();
+    let names = KILLED.map(|(name, _)| name);
+    let source = Source::new(&bed, NAMESPACE, &names);
+    let subjects = names.map(|name| Subject::new(&bed, NAMESPACE, name));
+    for subject in &subjects {
+        subject.apply(SPEC);
+    }
+    let rows = source.fill(MANY);
+    assert!(rows >= 10_000, "{rows} rows");
+    source.release(&names);
+    for (subject, (name, kill)) in subjects.iter().zip(KILLED) {
+        subject.rests();
+        subject.apply(&spec_with(&format!("sqlite: {{claimName: {name}}}, {SLOWLY}")));
+        let rows = is_under_way(subject);
+        kill(subject);
+        assert!(!has_ended(subject), "{name} was killed too late");
+        eprintln!("{name}: killed after {rows}");
+        is_moved(subject, MANY, 3);
+        assert_eq!(jobs_begun(subject), 1, "{name}");
+        let pods = pods_made(subject);
+        assert!(pods >= 2 || !["job", "all"].contains(&name), "{name}: {pods} pods");
+        let delete = ["delete", "membershipcluster", name, "-n", NAMESPACE, "--wait=false"];
+        bed.kubectl().run(delete).unwrap();
+    }
+    forget(&bed, NAMESPACE);
+}
+
+fn job(subject: &Subject<'_>) -> String {
+    format!("{}-migrate-1", subject.name)
+}
+
+fn log(subject: &Subject<'_>) -> String {
+    let selector = format!("batch.kubernetes.io/job-name={}", job(subject));
+    let args = ["logs", "-n", NAMESPACE, "-l", &selector, "--tail=-1"];
+    subject.bed.kubectl().run(args).unwrap_or_default()
+}
+
+/// Waits until rows are written, and says how many were.
+fn is_under_way(subject: &Subject<'_>) -> String {
+    within("rows to be written", || {
+        let log = log(subject);
+        assert!(!log.contains("read back"), "it was over too soon: {log}");
+        let line =
+            log.lines().rfind(|line| line.starts_with("import: ") && !line.contains("(0 %)"));
+        line.map(str::to_owned)
+    })
+}
+
+/// Whether all rows were written, as the pod or its Job tells.
+fn has_ended(subject: &Subject<'_>) -> bool {
+    let job = subject.bed.get(NAMESPACE, &format!("job/{}", job(subject))).unwrap();
+    log(subject).contains("read back") || job["status"]["succeeded"] == 1
+}
+
+/// How many pods the Job had.
+fn pods_made(subject: &Subject<'_>) -> usize {
+    let chosen = format!("involvedObject.name={},reason=SuccessfulCreate", job(subject));
+    let args = ["get", "events", "-n", NAMESPACE, "-o", "name", "--field-selector", &chosen];
+    subject.bed.kubectl().run(args).unwrap().lines().count()
+}
+
+/// Ends pods without a word of farewell.
+fn kill(bed: &Bed, which: &[&str]) {
+    let args = ["delete", "pod", "-n", NAMESPACE, "--grace-period=0", "--force"];
+    bed.kubectl().run([&args[..], which].concat()).unwrap();
+}
+
+fn kill_job(subject: &Subject<'_>) {
+    let selector = format!("batch.kubernetes.io/job-name={}", job(subject));
+    kill(subject.bed, &["-l", &selector]);
+}
+
+/// The server that leads the bucket with most of the rows.
+fn leader(subject: &Subject<'_>) -> String {
+    let resource = subject.resource().unwrap();
+    let buckets = resource["status"]["buckets"].as_array().unwrap();
+    let keys = |bucket: &&Value| bucket["name"].as_str().unwrap().ends_with("_room_keys");
+    buckets.iter().find(keys).unwrap()["leader"].as_str().unwrap().to_owned()
+}
+
+fn kill_server(subject: &Subject<'_>) {
+    kill(subject.bed, &[&leader(subject)]);
+}
+
+/// Two of three servers, and nothing new starts on any node until that was seen.
+fn kill_quorum(subject: &Subject<'_>) {
+    let closed = Closed::of(subject.bed);
+    let (leader, name) = (leader(subject), subject.name);
+    let other = (0..3).map(|n| format!("{name}-nats-{n}")).find(|pod| *pod != leader).unwrap();
+    kill(subject.bed, &[&leader, &other]);
+    within("the quorum to be missed", || {
+        (subject.condition("Ready")? == ("False".to_owned(), "QuorumLost".to_owned())).then_some(())
+    });
+    assert!(subject.is("Migrated", "Unknown") || subject.is("Migrated", "False"));
+    drop(closed);
+}
+
+/// Nodes that take no pods, until this is dropped.
+struct Closed<'a>(&'a Bed);
+
+impl<'a> Closed<'a> {
+    fn of(bed: &'a Bed) -> Self {
+        let closed = Self(bed);
+        closed.all("cordon");
+        closed
+    }
+
+    fn all(&self, what: &str) {
+        for node in self.0.machines().nodes() {
+            self.0.kubectl().run([what, node]).unwrap();
+        }
+    }
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        self.all("uncordon");
+    }
+}
