@@ -26,13 +26,13 @@ use crate::shelf::Shelf;
 use crate::sources::{LEGACY_TABLES, Source, dump, legacy_rows, soon, user};
 use crate::target::opened;
 
-fn fence_of(source: &Source) -> Option<FenceState> {
+pub fn fence_of(source: &Source) -> Option<FenceState> {
     let lock = Lock::take(&source.path, std::time::Duration::from_secs(5)).unwrap();
     lock.fence().unwrap()
 }
 
 /// A shell command in a mount namespace of its own, then the program with this backup folder.
-fn in_mounts(mounts: &str, source: &Source, backups: &Path) -> Ran {
+pub fn in_mounts(mounts: &str, source: &Source, backups: &Path) -> Ran {
     let program = without_servers([""]);
     let script =
         format!("{mounts} && exec \"$1\" migrate-to-kv -o json --db \"$2\" --backup-dir \"$3\"");

@@ -14,6 +14,7 @@ mod environment;
 mod fence;
 mod figures;
 mod fuzz;
+mod healed;
 mod killed;
 mod last_words;
 mod memory;

@@ -70,3 +70,17 @@ fn a_breach_of_a_wall_is_seen() {
     assert!(!breaches("api", &["kube::CustomResourceExt"]).is_empty());
     assert!(!sources("api").is_empty() && !sources("jetstream").is_empty());
 }
+
+#[test]
+fn every_room_is_in_the_floor_plan_of_the_page() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let plan = page.split("## The floor plan").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rooms = fs::read_dir(root.join("src")).unwrap().map(|entry| entry.unwrap().path());
+    let rooms: Vec<PathBuf> = rooms.filter(|path| path.is_dir()).collect();
+    assert!(rooms.len() >= 10, "{rooms:?}");
+    for room in rooms {
+        let name = format!("`src/{}`", room.file_name().unwrap().to_string_lossy());
+        assert!(plan.contains(&name), "{name}");
+    }
+}

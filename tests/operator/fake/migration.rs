@@ -25,6 +25,7 @@ const WORK: u8 = 6;
 #[derive(Clone, Default)]
 pub struct Migration {
     pub claim: Option<SourceClaim>,
+    pub no_backup_claim: bool,
     pub users: Vec<SourceUser>,
     pub jobs: BTreeMap<u32, FakeJob>,
     /// What the next Jobs end in: an exit code and a reason. Success when there is none.
@@ -68,7 +69,7 @@ impl Fake {
         let jobs = self.migration.jobs.values();
         Seen {
             claim: self.migration.claim.clone(),
-            backup_claim: true,
+            backup_claim: !self.migration.no_backup_claim,
             users: if cluster.migration.is_some() {
                 self.migration.users.iter().cloned().chain(self.own_users()).collect()
             } else {
