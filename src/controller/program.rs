@@ -20,7 +20,7 @@ use crate::runtime::lease::{Candidate, Claim};
 use crate::runtime::listen::{ListenLimits, serve};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::shutdown::{Stop, on_signals};
-use crate::runtime::telemetry::{self, LogArgs, TelemetryError};
+use crate::runtime::telemetry::{self, DEFAULT_LEVEL, LogFormat, LogSettings, TelemetryError};
 
 /// The image of new servers, unless another is chosen.
 const DEFAULT_NATS_IMAGE: &str = "docker.io/library/nats:2.15.2-scratch";
@@ -67,8 +67,12 @@ pub struct RunArgs {
     #[arg(long, env = "CONCURRENCY", value_name = "NUMBER", default_value_t = 8,
           value_parser = clap::value_parser!(u16).range(1..=64))]
     concurrency: u16,
-    #[command(flatten)]
-    logs: LogArgs,
+    /// The form of log lines
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace, or a list such as debug,async_nats=info
+    #[arg(long, env = "LOG_LEVEL", value_name = "FILTER", default_value = DEFAULT_LEVEL)]
+    log_level: String,
 }
 
 /// Why the operator ended.
@@ -99,7 +103,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn begin(args: &RunArgs) -> Result<(), RunError> {
-    telemetry::begin(&args.logs)?;
+    telemetry::begin(&LogSettings { format: args.log_format, level: args.log_level.clone() })?;
     let system = |doing| move |source| RunError::System { doing, source };
     let runtime = tokio::runtime::Runtime::new().map_err(system("start"))?;
     let ended = runtime.block_on(Box::pin(operate(args)));

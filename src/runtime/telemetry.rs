@@ -1,12 +1,18 @@
-//! Logs: one line an event on standard error, for people or for machines.
+//! Logs: one line an event on standard error, for people or for machines. How a program is told
+//! which, is its own affair.
 
-use clap::{Args, ValueEnum};
+use clap::ValueEnum;
+use serde::Deserialize;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+/// What is logged when nothing says otherwise: the client library's own lines tell of each retry.
+pub const DEFAULT_LEVEL: &str = "info,async_nats=off";
+
 /// Which form log lines have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Words for people.
     #[default]
@@ -15,21 +21,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// Flags about logs.
-#[derive(Args, Clone, Debug, Default)]
-pub struct LogArgs {
-    /// The form of log lines
-    #[arg(long, value_enum, default_value_t, env = "LOG_FORMAT", hide_env_values = true)]
-    pub log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, trace, or a list such as debug,async_nats=info
-    #[arg(
-        long,
-        value_name = "FILTER",
-        default_value = "info,async_nats=off",
-        env = "LOG_LEVEL",
-        hide_env_values = true
-    )]
-    pub log_level: String,
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The form of the lines.
+    pub format: LogFormat,
+    /// A level, or a list such as `debug,async_nats=info`.
+    pub level: String,
 }
 
 /// Why there are no logs.
@@ -47,10 +45,10 @@ pub enum TelemetryError {
 ///
 /// # Errors
 /// For a filter that cannot be read.
-pub fn begin(args: &LogArgs) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(&args.log_level)?;
+pub fn begin(settings: &LogSettings) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::try_new(&settings.level)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match args.log_format {
+    match settings.format {
         LogFormat::Text => builder.with_ansi(false).finish().try_init()?,
         LogFormat::Json => {
             builder.json().flatten_event(true).with_current_span(false).finish().try_init()?;

@@ -125,10 +125,16 @@ impl Host {
 
     /// A service of the folder's store on ports of its own.
     pub fn serve(self: &Arc<Self>, args: &[&str]) -> Server {
+        self.serve_with(args, &[])
+    }
+
+    /// The same with an environment.
+    pub fn serve_with(self: &Arc<Self>, args: &[&str], env: &[(&str, &str)]) -> Server {
         let mut child = self
             .command(["serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"])
             .args(self.buckets.iter().flat_map(Buckets::flags))
             .args(args)
+            .envs(env.iter().copied())
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(self.path("log")).unwrap())
             .spawn()

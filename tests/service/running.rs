@@ -75,9 +75,12 @@ fn it_ends_what_it_began_and_then_stops() {
 #[test]
 fn it_takes_its_orders_from_flags_environment_and_a_file() {
     let host = Host::new();
-    fs::write(host.path("c.yaml"), "db: of-file.db\nauthority: [of-file]\n").unwrap();
-    let server = host.serve(&["--config=c.yaml", "--db=of-flag.db", "--log-format=json"]);
-    assert!(host.path("of-flag.db").exists() && !host.path("of-file.db").exists());
+    let file = "db: of-file.db\nauthority: [of-file]\nlogLevel: debug\nlogFormat: text\n";
+    fs::write(host.path("c.yaml"), file).unwrap();
+    let env = [("MEMBERSHIPD_DB", "of-env.db"), ("MEMBERSHIPD_LOG_FORMAT", "json")];
+    let server = host.serve_with(&["--config=c.yaml", "--db=of-flag.db"], &env);
+    let made = |name: &str| host.path(name).exists();
+    assert!(made("of-flag.db") && !made("of-env.db") && !made("of-file.db"));
     let sending = Sending::new("GET", "/v1/rooms");
     server.send(ADMIN, sending).refused(421, "misdirected");
     assert!(server.stop().success());
@@ -85,6 +88,7 @@ fn it_takes_its_orders_from_flags_environment_and_a_file() {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(event["message"].is_string(), "{line}");
     }
+    assert!(host.log().contains("DEBUG"), "the file's word counts where nothing is above it");
     fs::write(host.path("c.yaml"), "lisen: x\n").unwrap();
     let wrong = host.command(["serve", "--config=c.yaml"]).output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::command::choice::{Environment, NatsArgs, StoreArgs, StoreChoice};
 use crate::command::error::{CommandError, CommandResult};
 use crate::membership::ids::{Handle, UserKey};
-use crate::runtime::telemetry::LogArgs;
+use crate::runtime::telemetry::{DEFAULT_LEVEL, LogFormat, LogSettings};
 
 /// Loopback: who wants to be reached from elsewhere says so.
 const LISTEN: &str = "127.0.0.1:8080";
@@ -84,6 +84,18 @@ pub struct ServeArgs {
     pub log: LogArgs,
 }
 
+/// Flags about logs.
+#[derive(Args, Debug, Default)]
+pub struct LogArgs {
+    /// The form of log lines [default: text] [env: MEMBERSHIPD_LOG_FORMAT]
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// What is logged: error, warn, info, debug, trace, or a list such as debug,async_nats=info
+    /// [default: info] [env: MEMBERSHIPD_LOG_LEVEL]
+    #[arg(long, value_name = "FILTER")]
+    pub log_level: Option<String>,
+}
+
 /// The optional file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -100,6 +112,8 @@ pub struct ServeFile {
     first_admin: Option<UserKey>,
     first_admin_handle: Option<Handle>,
     start_timeout: Option<u16>,
+    log_format: Option<LogFormat>,
+    log_level: Option<String>,
 }
 
 /// What shall be done.
@@ -117,6 +131,8 @@ pub struct ServeConfig {
     pub first_admin: Option<FirstAdmin>,
     /// How long to wait for the store at the start.
     pub start_time: Duration,
+    /// What is logged, and how.
+    pub log: LogSettings,
 }
 
 /// A user who is let in to a store that never served.
@@ -173,22 +189,17 @@ impl ServeArgs {
             Some(names) => names,
             None => file.authority,
         };
-        let start_timeout = match self.start_timeout {
-            Some(flag) => Some(flag),
-            None => parsed(env, "MEMBERSHIPD_START_TIMEOUT")?.or(file.start_timeout),
-        };
-        let admin_key = match self.first_admin {
-            Some(flag) => Some(flag),
-            None => parsed(env, "MEMBERSHIPD_FIRST_ADMIN")?.or(file.first_admin),
-        };
-        let handle = match self.first_admin_handle {
-            Some(flag) => Some(flag),
-            None => parsed(env, "MEMBERSHIPD_FIRST_ADMIN_HANDLE")?.or(file.first_admin_handle),
-        };
-        let kind = match self.store {
-            Some(flag) => Some(flag),
-            None => store_kind(env)?.or(file.store),
-        };
+        let start_timeout = first_of(self.start_timeout, file.start_timeout, || {
+            parsed(env, "MEMBERSHIPD_START_TIMEOUT")
+        })?;
+        let admin_key = first_of(self.first_admin, file.first_admin, || {
+            parsed(env, "MEMBERSHIPD_FIRST_ADMIN")
+        })?;
+        let handle = first_of(self.first_admin_handle, file.first_admin_handle, || {
+            parsed(env, "MEMBERSHIPD_FIRST_ADMIN_HANDLE")
+        })?;
+        let kind = first_of(self.store, file.store, || one_of(env, "MEMBERSHIPD_STORE"))?;
+        let log_of_file = LogArgs { log_format: file.log_format, log_level: file.log_level };
         let from_file =
             NatsArgs { nkey: file.nkey, ca: file.ca, bucket_prefix: file.bucket_prefix };
         let flags = StoreFlags { db: self.db, nats_url: self.nats_url, nats: self.nats };
@@ -200,6 +211,7 @@ impl ServeArgs {
             store: choose(kind.unwrap_or_default(), flags, of_file, env)?,
             first_admin: first_admin(admin_key, handle)?,
             start_time: Duration::from_secs(start_timeout.unwrap_or(START_SECONDS).into()),
+            log: log(self.log, log_of_file, env)?,
         })
     }
 }
@@ -273,13 +285,36 @@ fn first_admin(key: Option<UserKey>, handle: Option<Handle>) -> CommandResult<Op
     }
 }
 
-fn store_kind(env: Environment<'_>) -> CommandResult<Option<StoreKind>> {
-    let Some(text) = text(env, "MEMBERSHIPD_STORE")? else {
+fn log(flags: LogArgs, file: LogArgs, env: Environment<'_>) -> CommandResult<LogSettings> {
+    let format =
+        first_of(flags.log_format, file.log_format, || one_of(env, "MEMBERSHIPD_LOG_FORMAT"))?;
+    let level = first_of(flags.log_level, file.log_level, || text(env, "MEMBERSHIPD_LOG_LEVEL"))?;
+    let level = level.unwrap_or_else(|| DEFAULT_LEVEL.to_owned());
+    Ok(LogSettings { format: format.unwrap_or_default(), level })
+}
+
+/// A flag beats the environment, which beats the file; what is beaten is not even read.
+fn first_of<T>(
+    flag: Option<T>,
+    file: Option<T>,
+    env: impl FnOnce() -> CommandResult<Option<T>>,
+) -> CommandResult<Option<T>> {
+    match flag {
+        Some(flag) => Ok(Some(flag)),
+        None => Ok(env()?.or(file)),
+    }
+}
+
+/// One of a few words, under a name in the environment.
+fn one_of<T: ValueEnum>(env: Environment<'_>, name: &str) -> CommandResult<Option<T>> {
+    let Some(text) = text(env, name)? else {
         return Ok(None);
     };
-    StoreKind::from_str(&text, false)
-        .map(Some)
-        .map_err(|_| usage("MEMBERSHIPD_STORE must be sqlite or jetstream".to_owned()))
+    T::from_str(&text, false).map(Some).map_err(|_| {
+        let words = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        let words: Vec<String> = words.map(|word| word.get_name().to_owned()).collect();
+        usage(format!("{name} must be {}", words.join(" or ")))
+    })
 }
 
 fn text(env: Environment<'_>, name: &str) -> CommandResult<Option<String>> {
@@ -330,27 +365,42 @@ mod tests {
         assert!(config.listen.ip().is_loopback() && config.admin_listen.ip().is_loopback());
         assert_eq!(config.start_time, Duration::from_secs(120));
         assert_eq!(config.authorities, Vec::<String>::new());
+        let log = LogSettings { format: LogFormat::Text, level: "info,async_nats=off".into() };
+        assert_eq!(config.log, log);
         let other = decided(&[], &[("NATS_URL", "nats://x:1")], "").unwrap();
         assert_eq!(other, config, "it is set for other programs, too");
     }
 
     #[test]
     fn a_flag_beats_the_environment_which_beats_the_file() {
-        let file = "listen: 127.0.0.1:3\nauthority: [C]\ndb: c.db\nstartTimeout: 3";
+        let file = "listen: 127.0.0.1:3\nadminListen: 127.0.0.2:3\nauthority: [C]\ndb: c.db\n\
+                    startTimeout: 3\nlogFormat: json\nlogLevel: c";
         let env = [
             ("MEMBERSHIPD_LISTEN", "127.0.0.1:2"),
+            ("MEMBERSHIPD_ADMIN_LISTEN", "127.0.0.2:2"),
             ("MEMBERSHIPD_AUTHORITY", "B,b2"),
             ("MEMBERSHIPD_DB", "b.db"),
             ("MEMBERSHIPD_START_TIMEOUT", "2"),
+            ("MEMBERSHIPD_LOG_FORMAT", "text"),
+            ("MEMBERSHIPD_LOG_LEVEL", "b"),
         ];
-        let flags = ["--listen=127.0.0.1:1", "--authority=A", "--db=a.db", "--start-timeout=1"];
-        for (flags, env, name, n) in [
-            (&flags[..], &env[..], vec!["a"], 1),
-            (&[], &env, vec!["b", "b2"], 2),
-            (&[], &[], vec!["c"], 3),
+        let flags = [
+            "--listen=127.0.0.1:1",
+            "--admin-listen=127.0.0.2:1",
+            "--authority=A",
+            "--db=a.db",
+            "--start-timeout=1",
+            "--log-format=json",
+            "--log-level=a",
+        ];
+        for (flags, env, name, n, format) in [
+            (&flags[..], &env[..], vec!["a"], 1, LogFormat::Json),
+            (&[], &env, vec!["b", "b2"], 2, LogFormat::Text),
+            (&[], &[], vec!["c"], 3, LogFormat::Json),
         ] {
             let config = decided(flags, env, file).unwrap();
-            assert_eq!(config.listen.port(), n);
+            assert_eq!((config.listen.port(), config.admin_listen.port()), (n, n));
+            assert_eq!(config.log, LogSettings { format, level: name[0].to_owned() });
             assert_eq!(config.authorities, name);
             assert_eq!(config.start_time.as_secs(), u64::from(n));
             let db = format!("{}.db", name[0]);
@@ -371,7 +421,10 @@ mod tests {
         let flags = ["--store=jetstream", "--nats-url=a:1"];
         assert_eq!(nats(&flags, &[], "").0, "a:1");
         let env = [("MEMBERSHIPD_STORE", "jetstream"), ("NATS_URL", "b:1")];
-        assert_eq!(nats(&[], &env, "").0, "b:1");
+        assert_eq!(nats(&[], &env, "natsUrl: 'c:1'").0, "b:1");
+        let env = [env[0], env[1], ("MEMBERSHIPD_NATS_URL", "d:1")];
+        assert_eq!(nats(&[], &env, "").0, "d:1");
+        assert_eq!(nats(&flags, &env, "store: sqlite").0, "a:1");
         let file = "{store: jetstream, natsUrl: 'c:1', bucketPrefix: C, nkey: c.nk}";
         assert_eq!(nats(&[], &[], file), ("c:1".into(), "C".into(), Some("c.nk".into())));
         let env = [("MEMBERSHIPD_BUCKET_PREFIX", "B"), ("MEMBERSHIPD_NKEY", "b.nk")];
@@ -406,6 +459,8 @@ mod tests {
             (&["--store=jetstream"], &[], "", "--nats-url"),
             (&["--nkey=x"], &[], "", "--nkey"),
             (&[], &[("MEMBERSHIPD_STORE", "kv")], "", "sqlite or jetstream"),
+            (&[], &[("MEMBERSHIPD_LOG_FORMAT", "xml")], "", "text or json"),
+            (&[], &[], "logFormat: xml", "--config"),
             (&[], &[("MEMBERSHIPD_LISTEN", "8080")], "", "MEMBERSHIPD_LISTEN"),
             (&[], &[], "port: 1", "--config"),
             (&[], &[], "db: [", "--config"),

@@ -34,8 +34,8 @@ use crate::service::{readiness, router, sweeper};
 /// # Errors
 /// When it cannot begin.
 pub async fn run(args: ServeArgs, out: &mut dyn Write) -> CommandResult<()> {
-    telemetry::begin(&args.log).map_err(|error| CommandError::Usage(error.to_string()))?;
     let config = configured(args)?;
+    telemetry::begin(&config.log).map_err(|error| CommandError::Usage(error.to_string()))?;
     let stop = shutdown::on_signals()?;
     let (listener, admin_listener) = (bind(config.listen).await?, bind(config.admin_listen).await?);
     let (at, admin_at) = (listener.local_addr()?, admin_listener.local_addr()?);
