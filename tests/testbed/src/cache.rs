@@ -93,8 +93,13 @@ impl Cache {
     /// What the whole cache takes on disk, in MiB.
     #[must_use]
     pub fn size_mib(&self) -> u64 {
-        blocks(&self.root) * 512 / (1024 * 1024)
+        disk_bytes(&self.root) / (1024 * 1024)
     }
+}
+
+/// What a file or folder takes on disk.
+pub(crate) fn disk_bytes(path: &Path) -> u64 {
+    blocks(path) * 512
 }
 
 /// The disk blocks of 512 bytes that a file or folder takes. What cannot be read, or goes while we

@@ -1,4 +1,4 @@
-//! The Debian packages that a cluster stands on: which are missing, and how they get here. Only
+//! The Debian packages that a cluster and the tests stand on: which are missing, and how they get here. Only
 //! apt and dpkg are spoken to; what the packages are used for is said in the one list below.
 
 use std::{
@@ -15,8 +15,8 @@ use crate::{
     progress::{Progress, Step},
 };
 
-/// What a cluster needs from Debian.
-pub const PACKAGES: [&str; 9] = [
+/// What a cluster and the tests need from Debian.
+pub const PACKAGES: [&str; 10] = [
     "ca-certificates",             // Go downloads its modules by TLS
     "busybox-static",              // the busybox image
     "buildah",                     // builds images
@@ -24,6 +24,7 @@ pub const PACKAGES: [&str; 9] = [
     "containerd",                  // runs containers
     "iproute2",                    // links, routes and network namespaces
     "nftables",                    // kube-proxy's rules, and one-way partitions
+    "python3-venv",                // the tools that are written in Python
     "runc",                        // starts containers
     "util-linux",                  // unshare and nsenter: a node is a set of namespaces
 ];

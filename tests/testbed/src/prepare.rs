@@ -57,7 +57,7 @@ pub fn prepare(cache: &Cache, progress: &Progress) -> Result<Prepared, PrepareEr
         return Err(PrepareError::Unfit(findings));
     }
     debian::ensure(progress)?;
-    let tools = tools::ensure(cache, &Tool::ALL, progress)?;
+    let tools = tools::ensure(cache, &Tool::prepared(), progress)?;
     let images = image::ensure_base(cache, &tools, progress)?;
     Ok(Prepared { tools, images })
 }

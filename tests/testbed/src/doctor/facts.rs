@@ -48,7 +48,7 @@ impl Facts {
         Ok(Self {
             root: rustix::process::geteuid().is_root(),
             missing_packages: debian::missing().ok(),
-            missing_tools: Tools::found_in(cache).missing(&Tool::ALL),
+            missing_tools: Tools::found_in(cache).missing(&Tool::prepared()),
             go: GoVersion::installed().map_or(Go::Missing, Go::Version),
             cache: cache.root().to_path_buf(),
             free_disk_mib: free_disk_mib(cache.root())?,

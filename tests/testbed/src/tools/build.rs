@@ -1,5 +1,5 @@
-//! Building one tool from its pinned Go module into a folder. Where that folder is and whether a
-//! build is needed at all is decided elsewhere.
+//! Building one tool from its pins into a folder. Where that folder is and whether a build is needed
+//! at all is decided elsewhere.
 
 use std::{
     collections::HashSet,
@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     ToolError,
     go::{self, GoVersion},
-    pin::Tool,
+    pin::{Recipe, Tool},
+    python,
 };
 use crate::{
     cache::CacheError,
@@ -40,19 +41,26 @@ pub struct BuildRecord {
     pub tool: String,
     /// How long the build took, download of modules included.
     pub seconds: f64,
-    /// The Go release that built it.
-    pub go: String,
+    /// The release of Go or Python that built it.
+    #[serde(alias = "go")]
+    pub toolchain: String,
     /// The size of what was built.
     pub bytes: u64,
 }
 
-/// The arguments of `go` that build a tool, without the place to build to. They are part of the
-/// cache key.
+/// The arguments that build a tool, without the place to build to. They are part of the cache key.
 pub(super) fn arguments(tool: Tool) -> Vec<String> {
+    match tool.recipe() {
+        Recipe::Go(package) => go_arguments(tool, package),
+        Recipe::Python(module) => python::arguments(module),
+    }
+}
+
+fn go_arguments(tool: Tool, package: &str) -> Vec<String> {
     let set = |(variable, value)| format!(" -X {variable}={value}");
     let linking =
         "-s -w".to_owned() + &tool.link_variables().into_iter().map(set).collect::<String>();
-    ["build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", &linking, tool.package()]
+    ["build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", &linking, package]
         .map(str::to_owned)
         .to_vec()
 }
@@ -60,7 +68,6 @@ pub(super) fn arguments(tool: Tool) -> Vec<String> {
 /// Builds a tool into the empty folder `into`, with `go_cache` as Go's build cache.
 pub(super) fn build(
     tool: Tool,
-    go_version: GoVersion,
     into: &Path,
     go_cache: &Path,
     step: &mut Step,
@@ -72,14 +79,16 @@ pub(super) fn build(
         let path = module.join(file.name);
         fs::write(&path, file.text).map_err(CacheError::at(&path))?;
     }
-    compile(tool, &module, go_cache, step)?;
-    let bytes = place(tool, &module, into).map_err(CacheError::at(into))?;
-    let record = BuildRecord {
-        tool: tool.to_string(),
-        seconds: start.elapsed().as_secs_f64(),
-        go: go_version.to_string(),
-        bytes,
+    let (toolchain, bytes) = match tool.recipe() {
+        Recipe::Go(package) => {
+            compile(tool, package, &module, go_cache, step)?;
+            let bytes = place(tool, &module, into).map_err(CacheError::at(into))?;
+            (GoVersion::installed()?.to_string(), bytes)
+        }
+        Recipe::Python(name) => python::install(tool, name, &module, into, step)?,
     };
+    let seconds = start.elapsed().as_secs_f64();
+    let record = BuildRecord { tool: tool.to_string(), seconds, toolchain, bytes };
     let path = into.join(RECORD);
     let text = serde_json::to_string_pretty(&record).map_err(io::Error::from);
     text.and_then(|text| fs::write(&path, text)).map_err(CacheError::at(&path))?;
@@ -100,10 +109,16 @@ fn place(tool: Tool, module: &Path, into: &Path) -> io::Result<u64> {
     Ok(fs::metadata(&binary)?.len())
 }
 
-fn compile(tool: Tool, module: &Path, go_cache: &Path, step: &mut Step) -> Result<(), ToolError> {
+fn compile(
+    tool: Tool,
+    package: &str,
+    module: &Path,
+    go_cache: &Path,
+    step: &mut Step,
+) -> Result<(), ToolError> {
     step.doing("downloading modules");
     let mut list = go_command(module, go_cache);
-    list.args(["list", "-mod=readonly", "-deps", tool.package()]);
+    list.args(["list", "-mod=readonly", "-deps", package]);
     let listed = process::run_heard(&mut list, DEADLINE, |_| step.doing("downloading modules"))?;
     if !listed.status.success() {
         return Err(failure(tool, &listed.stderr));
@@ -112,7 +127,7 @@ fn compile(tool: Tool, module: &Path, go_cache: &Path, step: &mut Step) -> Resul
     step.of(packages.len() as u64);
     step.doing("compiling");
     let mut go = go_command(module, go_cache);
-    let mut arguments = arguments(tool);
+    let mut arguments = go_arguments(tool, package);
     // `-v` names each package as it is compiled: that is the progress.
     arguments.splice(1..1, ["-v", "-o", tool.name()].map(str::to_owned));
     go.args(arguments);

@@ -1,8 +1,10 @@
-//! The programs that a cluster is made of, built from pinned Go modules into the cache.
+//! The programs that a cluster is made of and tests are made with, built from pinned Go modules and
+//! Python packages into the cache.
 //!
-//! * `pin` is the one list of tools: names, versions, module files, programs.
+//! * `pin` is the one list of tools: names, versions, files, programs.
 //! * `key` turns a pin into the name of a folder.
-//! * `go` knows the toolchain, `build` makes one tool, `store` keeps what was built.
+//! * `go` knows Go's toolchain and `python` Python's, `build` makes one tool, `store` keeps what was
+//!   built.
 //!
 //! What the programs are run with is none of this module's business.
 
@@ -10,6 +12,7 @@ mod build;
 mod go;
 mod key;
 mod pin;
+mod python;
 mod store;
 
 use std::path::PathBuf;
@@ -62,14 +65,14 @@ pub enum ToolError {
         /// What a build takes at its peak, in MiB.
         needed_mib: u64,
     },
-    /// Modules could not be downloaded.
+    /// Modules or packages could not be downloaded.
     #[error(
-        "{tool} cannot be built, its Go modules cannot be downloaded: check the network and GOPROXY, then run again\n{said}"
+        "{tool} cannot be built, what it is made of cannot be downloaded: check the network, and GOPROXY or pip's configuration, then run again\n{said}"
     )]
     NoNetwork {
         /// What was to be built.
         tool: Tool,
-        /// The end of what Go said.
+        /// The end of what was said.
         said: String,
     },
     /// The build failed.
@@ -77,7 +80,7 @@ pub enum ToolError {
     Build {
         /// What was to be built.
         tool: Tool,
-        /// The end of what Go said.
+        /// The end of what was said.
         said: String,
     },
     /// A program did not start or did not end.
@@ -133,9 +136,10 @@ pub fn ensure(cache: &Cache, wanted: &[Tool], progress: &Progress) -> Result<Too
     let tools = Tools::found_in(cache);
     let missing = tools.missing(wanted);
     if !missing.is_empty() {
-        let installed = GoVersion::installed()?;
-        fit(installed, &missing)?;
-        store::fill(cache, &missing, installed, progress)?;
+        if GoVersion::needed(&missing).is_some() {
+            fit(GoVersion::installed()?, &missing)?;
+        }
+        store::fill(cache, &missing, progress)?;
     }
     store::mark_used(cache, wanted);
     Ok(tools)

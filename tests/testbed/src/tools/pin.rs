@@ -1,5 +1,5 @@
-//! Which programs a cluster is made of, and what each is built from. The one list: a new tool is
-//! a folder under `tools/` with its go.mod and go.sum, and an arm in each match here.
+//! Which programs there are, and what each is built from. The one list: a new tool is a folder
+//! under `tools/` with its go.mod and go.sum, or its requirements.txt, and an arm in each match here.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,6 +21,19 @@ pub enum Tool {
     Helm,
     /// Makes the volumes of the default StorageClass; the provisioner of kind and k3s.
     LocalPathProvisioner,
+    /// Sends what an OpenAPI document allows, and looks whether the answers are what it says.
+    Schemathesis,
+    /// An authorisation service beside which ours is measured.
+    OpenFga,
+}
+
+/// How a tool is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recipe {
+    /// From a Go module: our own main where one is needed, else the `tool` that go.mod names.
+    Go(&'static str),
+    /// From Python packages: this module of theirs is what runs.
+    Python(&'static str),
 }
 
 /// A program that can be run.
@@ -50,16 +63,20 @@ pub enum Program {
     Helm,
     /// `local-path-provisioner`
     LocalPathProvisioner,
+    /// `schemathesis`
+    Schemathesis,
+    /// `openfga`
+    OpenFga,
 }
 
-/// A file of a tool's Go module, as committed.
+/// A file of what a tool is built from, as committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ModuleFile {
     pub(super) name: &'static str,
     pub(super) text: &'static str,
 }
 
-/// The files of the Go module in `tools/NAME`.
+/// The files in `tools/NAME`.
 macro_rules! module {
     ($name:literal $(, $file:literal)*) => {
         &[$(ModuleFile {
@@ -71,15 +88,24 @@ macro_rules! module {
 
 impl Tool {
     /// Every tool, the longest build first, so that a failure shows early.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Kubernetes,
+        Self::OpenFga,
         Self::CoreDns,
         Self::Helm,
         Self::LocalPathProvisioner,
         Self::NatsCli,
         Self::Etcd,
         Self::NatsServer,
+        Self::Schemathesis,
     ];
+
+    /// Those that a cluster or a test needs. The others are built for figures alone, when somebody
+    /// asks for them.
+    #[must_use]
+    pub fn prepared() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|tool| *tool != Self::OpenFga).collect()
+    }
 
     /// The name of the tool, of its folder under `tools/` and of what is built.
     #[must_use]
@@ -92,17 +118,23 @@ impl Tool {
             Self::NatsCli => "nats",
             Self::Helm => "helm",
             Self::LocalPathProvisioner => "local-path-provisioner",
+            Self::Schemathesis => "schemathesis",
+            Self::OpenFga => "openfga",
         }
     }
 
-    /// The version without a leading `v`, as `tools/NAME/go.mod` pins it.
+    /// The version without a leading `v`, as the first file in `tools/NAME` pins it.
     #[must_use]
     pub fn version(self) -> &'static str {
-        let go_mod = self.files().first().map_or("", |file| file.text);
-        pinned(go_mod, self.module_path()).unwrap_or("unknown")
+        let pins = self.files().first().map_or("", |file| file.text);
+        let version = match self.recipe() {
+            Recipe::Go(_) => pinned(pins, self.module_path()),
+            Recipe::Python(_) => pinned_package(pins, self.module_path()),
+        };
+        version.unwrap_or("unknown")
     }
 
-    /// The Go module whose version this is.
+    /// The Go module, or the Python package, whose version this is.
     const fn module_path(self) -> &'static str {
         match self {
             Self::Kubernetes => "k8s.io/kubernetes",
@@ -112,6 +144,8 @@ impl Tool {
             Self::NatsCli => "github.com/nats-io/natscli",
             Self::Helm => "helm.sh/helm/v4",
             Self::LocalPathProvisioner => "github.com/rancher/local-path-provisioner",
+            Self::Schemathesis => "schemathesis",
+            Self::OpenFga => "github.com/openfga/openfga",
         }
     }
 
@@ -125,19 +159,23 @@ impl Tool {
             Self::NatsCli => module!("nats", "go.mod", "go.sum"),
             Self::Helm => module!("helm", "go.mod", "go.sum"),
             Self::LocalPathProvisioner => module!("local-path-provisioner", "go.mod", "go.sum"),
+            Self::Schemathesis => module!("schemathesis", "requirements.txt"),
+            Self::OpenFga => module!("openfga", "go.mod", "go.sum"),
         }
     }
 
-    /// What is built: our own main where one is needed, else the `tool` that go.mod names.
-    pub(super) const fn package(self) -> &'static str {
+    /// How it is built.
+    pub(super) const fn recipe(self) -> Recipe {
         match self {
-            Self::Kubernetes => ".",
+            Self::Kubernetes => Recipe::Go("."),
             Self::Etcd
             | Self::CoreDns
             | Self::NatsServer
             | Self::NatsCli
             | Self::Helm
-            | Self::LocalPathProvisioner => "tool",
+            | Self::LocalPathProvisioner
+            | Self::OpenFga => Recipe::Go("tool"),
+            Self::Schemathesis => Recipe::Python("schemathesis.cli"),
         }
     }
 
@@ -159,7 +197,9 @@ impl Tool {
                 vec![("helm.sh/helm/v4/internal/version.version", format!("v{version}"))]
             }
             Self::LocalPathProvisioner => vec![("main.VERSION", format!("v{version}"))],
-            Self::Etcd | Self::CoreDns | Self::NatsServer => Vec::new(),
+            Self::Etcd | Self::CoreDns | Self::NatsServer | Self::OpenFga | Self::Schemathesis => {
+                Vec::new()
+            }
         }
     }
 
@@ -173,7 +213,9 @@ impl Tool {
             | Self::NatsServer
             | Self::NatsCli
             | Self::Helm
-            | Self::LocalPathProvisioner => 3 * 1024,
+            | Self::LocalPathProvisioner
+            | Self::OpenFga => 3 * 1024,
+            Self::Schemathesis => 512,
         }
     }
 
@@ -194,6 +236,8 @@ impl Tool {
             Self::NatsCli => &[Program::Nats],
             Self::Helm => &[Program::Helm],
             Self::LocalPathProvisioner => &[Program::LocalPathProvisioner],
+            Self::Schemathesis => &[Program::Schemathesis],
+            Self::OpenFga => &[Program::OpenFga],
         }
     }
 }
@@ -246,6 +290,8 @@ impl Program {
             Self::Nats => "nats",
             Self::Helm => "helm",
             Self::LocalPathProvisioner => "local-path-provisioner",
+            Self::Schemathesis => "schemathesis",
+            Self::OpenFga => "openfga",
         }
     }
 
@@ -265,6 +311,8 @@ impl Program {
             Self::Nats => Tool::NatsCli,
             Self::Helm => Tool::Helm,
             Self::LocalPathProvisioner => Tool::LocalPathProvisioner,
+            Self::Schemathesis => Tool::Schemathesis,
+            Self::OpenFga => Tool::OpenFga,
         }
     }
 }
@@ -278,21 +326,31 @@ fn pinned<'a>(go_mod: &'a str, module: &str) -> Option<&'a str> {
     })
 }
 
+/// The version of a package that a requirements file pins.
+fn pinned_package<'a>(requirements: &'a str, package: &str) -> Option<&'a str> {
+    requirements.lines().find_map(|line| {
+        let version = line.strip_prefix(package)?.strip_prefix("==")?;
+        version.split_whitespace().next()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_tool_is_pinned_by_its_go_mod() {
+    fn every_tool_is_pinned_by_its_files() {
         let versions: Vec<String> = Tool::ALL.iter().map(Tool::to_string).collect();
         let expected = [
             "kubernetes 1.36.3",
+            "openfga 1.22.1",
             "coredns 1.14.7",
             "helm 4.3.1",
             "local-path-provisioner 0.0.30",
             "nats 0.5.0",
             "etcd 3.6.16",
             "nats-server 2.15.2",
+            "schemathesis 4.32.5",
         ];
         assert_eq!(versions, expected);
     }
@@ -308,6 +366,20 @@ mod tests {
         for (go_mod, expected) in cases {
             assert_eq!(pinned(go_mod, "a.b/c"), expected, "{go_mod}");
         }
+    }
+
+    #[test]
+    fn a_package_is_pinned_by_a_line_of_its_own() {
+        let text = "x-schemathesis==1.0\nschemathesis==4.5.6 \\\n    --hash=sha256:00\n";
+        assert_eq!(pinned_package(text, "schemathesis"), Some("4.5.6"));
+        assert_eq!(pinned_package(text, "schema"), None);
+    }
+
+    #[test]
+    fn what_only_figures_need_is_not_prepared() {
+        let prepared = Tool::prepared();
+        assert_eq!(prepared.len(), Tool::ALL.len() - 1);
+        assert!(!prepared.contains(&Tool::OpenFga));
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::{
 use super::{
     ToolError,
     build::{self, BuildRecord, RECORD},
-    go::GoVersion,
     key,
     pin::Tool,
 };
@@ -44,12 +43,7 @@ pub(super) fn record(cache: &Cache, tool: Tool) -> Option<BuildRecord> {
 }
 
 /// Builds what is missing, one after the other: each build alone keeps all cores busy.
-pub(super) fn fill(
-    cache: &Cache,
-    missing: &[Tool],
-    go_version: GoVersion,
-    progress: &Progress,
-) -> Result<(), ToolError> {
+pub(super) fn fill(cache: &Cache, missing: &[Tool], progress: &Progress) -> Result<(), ToolError> {
     let home = cache.folder(FOLDER)?;
     let go_cache = GoCache::open(&home)?;
     for (index, tool) in missing.iter().enumerate() {
@@ -57,7 +51,7 @@ pub(super) fn fill(
             let names: Vec<&str> = missing.iter().map(|tool| tool.name()).collect();
             progress.note(&format!("building {} tools once: {}", names.len(), names.join(", ")));
         }
-        fill_one(cache, *tool, go_version, &home, &go_cache.path, progress)?;
+        fill_one(cache, *tool, &home, &go_cache.path, progress)?;
     }
     let step = progress.step("Go's build cache", "removing");
     drop(go_cache);
@@ -69,7 +63,6 @@ pub(super) fn fill(
 fn fill_one(
     cache: &Cache,
     tool: Tool,
-    go_version: GoVersion,
     home: &Path,
     go_cache: &Path,
     progress: &Progress,
@@ -90,7 +83,7 @@ fn fill_one(
     remove(&staging)?;
     fs::create_dir(&staging).map_err(CacheError::at(&staging))?;
     let target = folder(cache, tool);
-    let outcome = build::build(tool, go_version, &staging, go_cache, &mut step).and_then(|()| {
+    let outcome = build::build(tool, &staging, go_cache, &mut step).and_then(|()| {
         remove(&target)?;
         fs::rename(&staging, &target).map_err(CacheError::at(&target)).map_err(ToolError::from)
     });
