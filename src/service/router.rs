@@ -15,13 +15,15 @@ use tokio::time::sleep_until;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Info, OpenApi, OpenApiBuilder};
+use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::admission::Service;
 use super::handlers::{authorize, keys, members, rekeys, rooms, users};
 use super::observe::{self, Figures};
-use super::problem::{Problem, ProblemType};
+use super::problem::{Problem, ProblemDocument, ProblemType};
+use super::refusals;
 
 fn described() -> OpenApiRouter<Arc<Service>> {
     let mut info = Info::new("Membership", "v1");
@@ -54,7 +56,10 @@ pub fn openapi() -> OpenApi {
     let description = "An HTTP message signature; the manual says of what (docs/http-api.md).";
     let header = ApiKeyValue::with_description("Signature", description);
     let scheme = SecurityScheme::ApiKey(ApiKey::Header(header));
-    openapi.components.get_or_insert_default().add_security_scheme("signature", scheme);
+    let components = openapi.components.get_or_insert_default();
+    components.add_security_scheme("signature", scheme);
+    components.responses.extend(refusals::responses());
+    components.schemas.insert(ProblemDocument::name().into_owned(), ProblemDocument::schema());
     openapi.security = Some(vec![SecurityRequirement::new("signature", [""; 0])]);
     openapi
 }

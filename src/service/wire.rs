@@ -12,7 +12,9 @@ use crate::membership::records::{SealedKey, UnixMillis};
 use crate::membership::store;
 
 /// A sealed key: base64 on the wire, never shown anywhere else.
-#[derive(Clone)]
+#[derive(Clone, ToSchema)]
+#[schema(value_type = String, content_encoding = "base64", min_length = 4, max_length = 87384,
+    pattern = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)$")]
 pub struct Sealed(pub SealedKey);
 
 impl<'de> Deserialize<'de> for Sealed {
@@ -42,7 +44,6 @@ pub struct NewRoom {
     #[schema(value_type = String, min_length = 1, max_length = 256, example = "unibus.room.lobby")]
     pub subject: RoomSubject,
     /// The owner's sealed key, in base64: present makes the room encrypted.
-    #[schema(value_type = Option<String>, content_encoding = "base64")]
     pub owner_key: Option<Sealed>,
 }
 
@@ -62,7 +63,7 @@ pub struct Room {
     /// Whether its members hold sealed keys.
     pub encrypted: bool,
     /// The current epoch of its keys.
-    #[schema(value_type = u64, minimum = 1)]
+    #[schema(value_type = u64, minimum = 1, maximum = 9223372036854775807i64)]
     pub epoch: Epoch,
     /// Grows with each change of the roster.
     pub roster_revision: u64,
@@ -140,10 +141,9 @@ pub enum Status {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EpochKey {
     /// The epoch.
-    #[schema(value_type = u64, minimum = 1)]
+    #[schema(value_type = u64, minimum = 1, maximum = 9223372036854775807i64)]
     pub epoch: Epoch,
     /// The key, sealed for its holder, in base64.
-    #[schema(value_type = String, content_encoding = "base64")]
     pub sealed: Sealed,
 }
 
@@ -209,7 +209,6 @@ pub struct MemberAdded {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HandedKey {
     /// The key, sealed for the member, in base64.
-    #[schema(value_type = String, content_encoding = "base64")]
     pub sealed: Sealed,
 }
 
@@ -224,10 +223,9 @@ pub struct RoomKey {
     #[schema(value_type = String)]
     pub endpoint: Endpoint,
     /// The epoch that it belongs to.
-    #[schema(value_type = u64, minimum = 1)]
+    #[schema(value_type = u64, minimum = 1, maximum = 9223372036854775807i64)]
     pub epoch: Epoch,
     /// The sealed key, in base64.
-    #[schema(value_type = String, content_encoding = "base64")]
     pub sealed: Sealed,
 }
 
@@ -246,7 +244,7 @@ pub struct Rekey {
     #[schema(value_type = String)]
     pub room: RoomId,
     /// The epoch that the rekey would bring.
-    #[schema(value_type = u64, minimum = 1)]
+    #[schema(value_type = u64, minimum = 1, maximum = 9223372036854775807i64)]
     pub epoch: Epoch,
     /// This attempt at it.
     #[schema(value_type = String)]
@@ -268,7 +266,7 @@ impl From<store::Rekey> for Rekey {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RekeyPage {
     /// The rekey's epoch.
-    #[schema(value_type = u64, minimum = 1)]
+    #[schema(value_type = u64, minimum = 1, maximum = 9223372036854775807i64)]
     pub epoch: Epoch,
     /// The rekey's revision.
     #[schema(value_type = u64)]
@@ -286,7 +284,6 @@ pub struct MemberKey {
     #[schema(value_type = String, min_length = 1, max_length = 128)]
     pub endpoint: Endpoint,
     /// The sealed key, in base64.
-    #[schema(value_type = String, content_encoding = "base64")]
     pub sealed: Sealed,
 }
 
@@ -301,7 +298,7 @@ impl From<MemberKey> for store::MemberKey {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RekeyCommit {
     /// The rekey's epoch.
-    #[schema(value_type = u64, minimum = 1)]
+    #[schema(value_type = u64, minimum = 1, maximum = 9223372036854775807i64)]
     pub epoch: Epoch,
     /// The rekey's revision.
     #[schema(value_type = u64)]

@@ -8,9 +8,11 @@
 )]
 
 mod buckets;
+mod conformance;
 mod document;
 mod faults;
 mod fenced;
+mod figures;
 mod hostile;
 mod http;
 mod once;
@@ -18,4 +20,5 @@ mod policy;
 mod program;
 mod running;
 mod signatures;
+mod signer;
 mod walk;

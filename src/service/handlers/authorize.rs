@@ -12,7 +12,8 @@ use crate::membership::records::UserRole;
 use crate::service::admission::{Admitted, Service, Signed};
 use crate::service::extract::{Asked, Nothing};
 use crate::service::policy::{self, Deed};
-use crate::service::problem::{Answer, Problem, ProblemDocument};
+use crate::service::problem::{Answer, Problem};
+use crate::service::refusals::Asking;
 use crate::service::reply::Reply;
 use crate::service::wire::{Decisions, Question, Questions};
 
@@ -22,9 +23,9 @@ pub const AUTHORIZE: &str = "/v1/authorize";
 /// Ask whether users may act
 ///
 /// Every doubt is a no.
-#[utoipa::path(post, path = AUTHORIZE, tag = "authorize", request_body = Questions, responses(
+#[utoipa::path(post, path = AUTHORIZE, tag = "authorize", operation_id = "authorize", request_body = Questions, responses(
     (status = 200, description = "the answers, in the order of the questions", body = Decisions),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+    Asking,
 ))]
 pub async fn ask(
     State(service): State<Arc<Service>>,

@@ -12,15 +12,16 @@ use crate::service::admission::{Service, Signed};
 use crate::service::change::Change;
 use crate::service::extract::{Asked, Ids, Nothing};
 use crate::service::policy::Deed;
-use crate::service::problem::{Answer, ProblemDocument};
+use crate::service::problem::Answer;
+use crate::service::refusals::{ChangingByBody, Looking};
 use crate::service::reply::Reply;
 use crate::service::wire::{HandedKey, RoomKey};
 
 /// Get the caller's newest key
-#[utoipa::path(get, path = "/v1/rooms/{room}/key", tag = "keys",
-    params(("room" = String, Path, description = "the room's name")), responses(
+#[utoipa::path(get, path = "/v1/rooms/{room}/key", tag = "keys", operation_id = "getLatestKey",
+    params(OfRoom), responses(
     (status = 200, description = "the key of the newest epoch that the caller has one of", body = RoomKey),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+    Looking,
 ))]
 pub async fn latest(
     State(service): State<Arc<Service>>,
@@ -36,11 +37,10 @@ pub async fn latest(
 }
 
 /// Get the caller's key of an epoch
-#[utoipa::path(get, path = "/v1/rooms/{room}/keys/{epoch}", tag = "keys",
-    params(("room" = String, Path, description = "the room's name"),
-        ("epoch" = u64, Path, description = "the epoch", minimum = 1)), responses(
+#[utoipa::path(get, path = "/v1/rooms/{room}/keys/{epoch}", tag = "keys", operation_id = "getKey",
+    params(OfKey), responses(
     (status = 200, description = "the key", body = RoomKey),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+    Looking,
 ))]
 pub async fn get(
     State(service): State<Arc<Service>>,
@@ -58,13 +58,11 @@ pub async fn get(
 /// Give a member the key of an epoch that it has none of
 ///
 /// Only the room's owner may.
-#[utoipa::path(put, path = "/v1/rooms/{room}/members/{endpoint}/keys/{epoch}", tag = "keys",
-    params(("room" = String, Path, description = "the room's name"),
-        ("endpoint" = String, Path, description = "the member"),
-        ("epoch" = u64, Path, description = "the epoch", minimum = 1)),
+#[utoipa::path(put, path = "/v1/rooms/{room}/members/{endpoint}/keys/{epoch}", tag = "keys", operation_id = "giveKey",
+    params(OfMemberKey),
     request_body = HandedKey, responses(
     (status = 204, description = "the member has the key"),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+    ChangingByBody,
 ))]
 pub async fn give(
     State(service): State<Arc<Service>>,

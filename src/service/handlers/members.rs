@@ -13,18 +13,19 @@ use crate::service::admission::{Service, Signed};
 use crate::service::change::Change;
 use crate::service::extract::{Asked, Ids, Nothing, Paging};
 use crate::service::policy::Deed;
-use crate::service::problem::{Answer, ProblemDocument};
+use crate::service::problem::Answer;
+use crate::service::refusals::{Changing, ChangingByBody, Looking};
 use crate::service::reply::Reply;
 use crate::service::wire::{Member, MemberAdded, NewMember, Page};
 
 /// Let somebody into a room
 ///
 /// Only its owner may.
-#[utoipa::path(post, path = "/v1/rooms/{room}/members", tag = "members",
-    params(("room" = String, Path, description = "the room's name")),
+#[utoipa::path(post, path = "/v1/rooms/{room}/members", tag = "members", operation_id = "addMember",
+    params(OfRoom),
     request_body = NewMember, responses(
-    (status = 201, description = "the membership and the room after it", body = MemberAdded),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+    (status = 201, description = "the membership and the room after it", body = MemberAdded, headers(("Location", description = "where the membership is"))),
+    ChangingByBody,
 ))]
 pub async fn add(
     State(service): State<Arc<Service>>,
@@ -43,10 +44,10 @@ pub async fn add(
 /// List the members of a room
 ///
 /// Any member may.
-#[utoipa::path(get, path = "/v1/rooms/{room}/members", tag = "members",
-    params(("room" = String, Path, description = "the room's name"), Paging), responses(
+#[utoipa::path(get, path = "/v1/rooms/{room}/members", tag = "members", operation_id = "listMembers",
+    params(OfRoom, Paging), responses(
     (status = 200, description = "a page of members", body = Page<Member>),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+    Looking,
 ))]
 pub async fn list(
     State(service): State<Arc<Service>>,
@@ -64,11 +65,10 @@ pub async fn list(
 /// Get one member of a room
 ///
 /// Any member may.
-#[utoipa::path(get, path = "/v1/rooms/{room}/members/{endpoint}", tag = "members",
-    params(("room" = String, Path, description = "the room's name"),
-        ("endpoint" = String, Path, description = "the member")), responses(
+#[utoipa::path(get, path = "/v1/rooms/{room}/members/{endpoint}", tag = "members", operation_id = "getMember",
+    params(OfMember), responses(
     (status = 200, description = "the membership", body = Member),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+    Looking,
 ))]
 pub async fn get(
     State(service): State<Arc<Service>>,
@@ -85,11 +85,10 @@ pub async fn get(
 /// Take somebody out of a room
 ///
 /// Its owner may, and every member may leave.
-#[utoipa::path(delete, path = "/v1/rooms/{room}/members/{endpoint}", tag = "members",
-    params(("room" = String, Path, description = "the room's name"),
-        ("endpoint" = String, Path, description = "the member")), responses(
+#[utoipa::path(delete, path = "/v1/rooms/{room}/members/{endpoint}", tag = "members", operation_id = "removeMember",
+    params(OfMember), responses(
     (status = 204, description = "the endpoint is out"),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+    Changing,
 ))]
 pub async fn remove(
     State(service): State<Arc<Service>>,

@@ -14,17 +14,18 @@ use crate::service::admission::{Service, Signed};
 use crate::service::change::Change;
 use crate::service::extract::{Asked, Ids, Nothing};
 use crate::service::policy::Deed;
-use crate::service::problem::{Answer, Problem, ProblemDocument, ProblemType};
+use crate::service::problem::{Answer, Problem, ProblemType};
+use crate::service::refusals::{Changing, ChangingAtRevision};
 use crate::service::reply::etag;
 use crate::service::wire::{Rekey, RekeyCommit, RekeyPage, Room};
 
 /// Begin to bring a room to its next epoch
 ///
 /// Only the room's owner may. Nothing of it shows before the commit.
-#[utoipa::path(post, path = "/v1/rooms/{room}/rekeys", tag = "rekeys",
-    params(("room" = String, Path, description = "the room's name")), responses(
-    (status = 201, description = "the rekey, to be named by its pages and its commit", body = Rekey),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+#[utoipa::path(post, path = "/v1/rooms/{room}/rekeys", tag = "rekeys", operation_id = "beginRekey",
+    params(OfRoom), responses(
+    (status = 201, description = "the rekey, to be named by its pages and its commit", body = Rekey, headers(("Location", description = "before the paths of its pages and its commit"))),
+    Changing,
 ))]
 pub async fn begin(
     State(service): State<Arc<Service>>,
@@ -38,12 +39,11 @@ pub async fn begin(
 }
 
 /// Bring some of a rekey's keys
-#[utoipa::path(put, path = "/v1/rooms/{room}/rekeys/{attempt}/keys", tag = "rekeys",
-    params(("room" = String, Path, description = "the room's name"),
-        ("attempt" = String, Path, description = "the rekey's attempt")),
+#[utoipa::path(put, path = "/v1/rooms/{room}/rekeys/{attempt}/keys", tag = "rekeys", operation_id = "bringRekeyKeys",
+    params(OfRekey),
     request_body = RekeyPage, responses(
     (status = 204, description = "the keys are there"),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+    ChangingAtRevision,
 ))]
 pub async fn bring(
     State(service): State<Arc<Service>>,
@@ -65,12 +65,11 @@ pub async fn bring(
 }
 
 /// Bring the room to the new epoch, once every member has a key of it
-#[utoipa::path(post, path = "/v1/rooms/{room}/rekeys/{attempt}/commit", tag = "rekeys",
-    params(("room" = String, Path, description = "the room's name"),
-        ("attempt" = String, Path, description = "the rekey's attempt")),
+#[utoipa::path(post, path = "/v1/rooms/{room}/rekeys/{attempt}/commit", tag = "rekeys", operation_id = "commitRekey",
+    params(OfRekey),
     request_body = RekeyCommit, responses(
     (status = 200, description = "the room in its new epoch", body = Room, headers(("ETag", description = "its revision"))),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+    ChangingAtRevision,
 ))]
 pub async fn commit(
     State(service): State<Arc<Service>>,

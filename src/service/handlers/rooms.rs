@@ -14,16 +14,17 @@ use crate::service::admission::{Service, Signed};
 use crate::service::change::{self, Change};
 use crate::service::extract::{Asked, Ids, Nothing, Paging};
 use crate::service::policy::Deed;
-use crate::service::problem::{Answer, ProblemDocument};
+use crate::service::problem::Answer;
+use crate::service::refusals::{ChangingByBody, Listing, Looking};
 use crate::service::reply::Reply;
 use crate::service::wire::{JoinedRoom, NewRoom, Page, Room};
 
 /// Make a room
 ///
 /// The caller becomes its owner and first member.
-#[utoipa::path(post, path = "/v1/rooms", tag = "rooms", request_body = NewRoom, responses(
-    (status = 201, description = "the room", body = Room, headers(("ETag", description = "its revision"))),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+#[utoipa::path(post, path = "/v1/rooms", tag = "rooms", operation_id = "createRoom", request_body = NewRoom, responses(
+    (status = 201, description = "the room", body = Room, headers(("ETag", description = "its revision"), ("Location", description = "where it is"))),
+    ChangingByBody,
 ))]
 pub async fn create(
     State(service): State<Arc<Service>>,
@@ -39,9 +40,9 @@ pub async fn create(
 }
 
 /// List the caller's rooms
-#[utoipa::path(get, path = "/v1/rooms", tag = "rooms", params(Paging), responses(
+#[utoipa::path(get, path = "/v1/rooms", tag = "rooms", operation_id = "listRooms", params(Paging), responses(
     (status = 200, description = "a page of rooms", body = Page<JoinedRoom>),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+    Listing,
 ))]
 pub async fn list(
     State(service): State<Arc<Service>>,
@@ -57,11 +58,11 @@ pub async fn list(
 }
 
 /// Get a room
-#[utoipa::path(get, path = "/v1/rooms/{room}", tag = "rooms",
-    params(("room" = String, Path, description = "the room's name")), responses(
+#[utoipa::path(get, path = "/v1/rooms/{room}", tag = "rooms", operation_id = "getRoom",
+    params(OfRoom), responses(
     (status = 200, description = "the room", body = Room, headers(("ETag", description = "its revision"))),
     (status = 304, description = "the revision in If-None-Match is the current one"),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+    Looking,
 ))]
 pub async fn get(
     State(service): State<Arc<Service>>,

@@ -12,16 +12,17 @@ use crate::service::admission::{Service, Signed};
 use crate::service::change::{self, Change};
 use crate::service::extract::{Asked, Ids, Nothing, Paging};
 use crate::service::policy::Deed;
-use crate::service::problem::{Answer, ProblemDocument};
+use crate::service::problem::Answer;
+use crate::service::refusals::{Changing, ChangingByBody, Listing, Looking};
 use crate::service::reply::Reply;
 use crate::service::wire::{NewUser, Page, User};
 
 /// Let a user in
 ///
 /// Only an admin may. A revoked key never comes back.
-#[utoipa::path(post, path = "/v1/users", tag = "users", request_body = NewUser, responses(
-    (status = 201, description = "the user", body = User, headers(("ETag", description = "its revision"))),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+#[utoipa::path(post, path = "/v1/users", tag = "users", operation_id = "addUser", request_body = NewUser, responses(
+    (status = 201, description = "the user", body = User, headers(("ETag", description = "its revision"), ("Location", description = "where it is"))),
+    ChangingByBody,
 ))]
 pub async fn add(
     State(service): State<Arc<Service>>,
@@ -36,9 +37,9 @@ pub async fn add(
 /// List all users, the revoked ones too
 ///
 /// Only an admin may.
-#[utoipa::path(get, path = "/v1/users", tag = "users", params(Paging), responses(
+#[utoipa::path(get, path = "/v1/users", tag = "users", operation_id = "listUsers", params(Paging), responses(
     (status = 200, description = "a page of users", body = Page<User>),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+    Listing,
 ))]
 pub async fn list(
     State(service): State<Arc<Service>>,
@@ -55,11 +56,11 @@ pub async fn list(
 /// Get a user
 ///
 /// An admin may, and every user may see itself.
-#[utoipa::path(get, path = "/v1/users/{key}", tag = "users",
-    params(("key" = String, Path, description = "the user's public key")), responses(
+#[utoipa::path(get, path = "/v1/users/{key}", tag = "users", operation_id = "getUser",
+    params(OfUser), responses(
     (status = 200, description = "the user", body = User, headers(("ETag", description = "its revision"))),
     (status = 304, description = "the revision in If-None-Match is the current one"),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+    Looking,
 ))]
 pub async fn get(
     State(service): State<Arc<Service>>,
@@ -77,10 +78,10 @@ pub async fn get(
 /// Send a user away, for good
 ///
 /// Only an admin may. Once this is answered, nobody comes in under the key any more.
-#[utoipa::path(post, path = "/v1/users/{key}/revoke", tag = "users",
-    params(("key" = String, Path, description = "the user's public key")), responses(
+#[utoipa::path(post, path = "/v1/users/{key}/revoke", tag = "users", operation_id = "revokeUser",
+    params(OfUser), responses(
     (status = 200, description = "the revoked user", body = User, headers(("ETag", description = "its revision"))),
-    (status = "default", description = "a refusal", body = ProblemDocument, content_type = "application/problem+json"),
+    Changing,
 ))]
 pub async fn revoke(
     State(service): State<Arc<Service>>,
