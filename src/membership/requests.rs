@@ -17,8 +17,9 @@ use super::ids::{Endpoint, InvalidValue, MutationId, RoomId, UserKey};
 use super::records::{CommittedEpoch, UnixMillis};
 use super::store::{Deadline, MembershipStore};
 
-/// The longest outcome that is kept, in bytes. Answers to changes are a record or nothing.
-pub const OUTCOME_MAX_BYTES: usize = 16 * 1024;
+/// The longest outcome that is kept, in bytes. Answers to changes are two records at most, which the
+/// longest names make 3 KiB; written into a bucket's record, each byte may become two.
+pub const OUTCOME_MAX_BYTES: usize = 7 * 1024;
 
 /// What a caller marks a request with: 16 to 64 characters of `A-Z a-z 0-9 - _`, never used twice.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

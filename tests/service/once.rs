@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use membership_operator::membership::MembershipStore;
 use membership_operator::membership::records::UnixMillis;
@@ -11,11 +11,12 @@ use membership_operator::membership::requests::{
 };
 use membership_operator::membership::store::{Deadline, NewRoom};
 use membership_operator::service::digest::BodyDigest;
+use membership_operator::service::signature::CHANGE_WINDOW_SECONDS;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::http::{Caller, Reply, Sending, nonce, now};
-use crate::program::{ADMIN, Kept, MEMBER, OTHER, OWNER, Server, over_both};
+use crate::http::{Caller, PATIENCE, Reply, Sending, nonce, now};
+use crate::program::{ADMIN, Host, Kept, MEMBER, OTHER, OWNER, Server, over_both};
 
 over_both! {
     a_retry_gets_what_the_first_try_came_to,
@@ -23,6 +24,7 @@ over_both! {
     a_change_replayed_after_it_was_undone_is_not_made_again,
     many_tries_at_once_in_two_processes_are_one_change,
     a_request_that_a_crash_left_pending_is_resolved_by_its_retry,
+    requests_are_remembered_for_twice_the_window_and_then_forgotten,
 }
 
 fn new_room(name: &str) -> Sending {
@@ -155,6 +157,44 @@ fn a_request_that_a_crash_left_pending_is_resolved_by_its_retry(kept: Kept) {
         assert!(replayed(&again));
         assert_eq!(again.body, retry.body);
     }
+}
+
+/// Records another request under the same nonce, as it came so many seconds ago.
+fn recorded(server: &Server, nonce: &str, seconds: u64) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let new = NewRequest {
+            key: RequestKey {
+                caller: Caller::new(OWNER).key().parse().unwrap(),
+                nonce: nonce.parse().unwrap(),
+            },
+            fingerprint: Fingerprint([0; 32]),
+            growth: Growth::Grows,
+            target: Target::Nothing,
+            now: UnixMillis((now() - seconds) * 1000),
+        };
+        let log = server.host.request_log().await;
+        let begun = log.begin_request(new, Deadline::after(PATIENCE)).await.unwrap();
+        assert_eq!(begun, Begun::Fresh);
+    });
+}
+
+fn requests_are_remembered_for_twice_the_window_and_then_forgotten(kept: Kept) {
+    let server = Host::of(kept).serve(&[]);
+    let (old, young) = (nonce(), nonce());
+    recorded(&server, &old, 2 * CHANGE_WINDOW_SECONDS + 5);
+    recorded(&server, &young, 2 * CHANGE_WINDOW_SECONDS - 60);
+    let server = server.filled();
+    server.send(OWNER, new_room("a").nonce(&old)).refused(409, "nonce-reused");
+    // A service tidies up as it begins.
+    let second = server.host.serve(&[]);
+    let begun = Instant::now();
+    while second.send(OWNER, new_room("a").nonce(&old)).status == 409 {
+        assert!(begun.elapsed() < PATIENCE, "it is never forgotten");
+        thread::sleep(Duration::from_millis(50));
+    }
+    second.get(OWNER, "/v1/rooms/a").done(200);
+    second.send(OWNER, new_room("b").nonce(&young)).refused(409, "nonce-reused");
 }
 
 #[test]

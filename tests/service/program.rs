@@ -166,7 +166,12 @@ impl Server {
     }
 
     pub fn started_in(kept: Kept) -> Self {
-        let server = Host::of(kept).serve(&[]);
+        Host::of(kept).serve(&[]).filled()
+    }
+
+    /// The same from an empty one.
+    pub fn filled(self) -> Self {
+        let server = self;
         match &server.host.buckets {
             Some(buckets) => buckets.let_first_admin_in(&Caller::new(ADMIN).key()),
             None => server.let_in(&["--admin"], ADMIN),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use membership_operator::membership::error::{ErrorKind, StoreResult};
 use membership_operator::membership::ids::{Endpoint, RoomId};
+use membership_operator::membership::requests::RequestLog;
 use membership_operator::membership::snapshot::{Record, Table};
 use membership_operator::membership::store::{Page, PageRequest};
 use membership_operator::membership::{Decision, DenyReason, MembershipStore};
@@ -23,6 +24,7 @@ pub mod import;
 pub mod keys;
 pub mod members;
 pub mod rekey;
+pub mod requests;
 pub mod rooms;
 pub mod users;
 
@@ -39,9 +41,10 @@ pub trait Backend: Send + Sync {
     async fn beside(&self, fresh: &Fresh) -> Arc<dyn MembershipStore>;
 }
 
-/// A store and what must live as long as it.
+/// A store, the log of requests beside it, and what must live as long as they.
 pub struct Fresh {
     pub store: Arc<dyn MembershipStore>,
+    pub log: Arc<dyn RequestLog>,
     pub home: Box<dyn Any + Send + Sync>,
 }
 
@@ -90,6 +93,8 @@ macro_rules! contract_tests {
             crowd: many_add_and_remove_one_member_in_some_order
             crowd: many_grant_and_revoke_in_some_order
             full: a_full_store_still_revokes_and_removes
+            requests: a_log_without_room_still_records_what_takes_away
+            requests: requests_before_a_moment_are_forgotten_and_no_others
             import: an_export_makes_the_same_store_anywhere
             import: importing_again_changes_nothing
             import: what_an_import_wrote_an_import_writes_over

@@ -106,7 +106,7 @@ impl Shared {
         let nats = &running.nats;
         made_as(nats, &prefix, Size { max_bytes, replicas: self.servers }).await;
         let store = opened(nats, &nats.urls().join(","), prefix.clone()).await;
-        Fresh { store, home: Box::new(Home { running, prefix }) }
+        Fresh { log: store.clone(), store, home: Box::new(Home { running, prefix }) }
     }
 }
 

@@ -47,12 +47,12 @@ pub async fn made(settings: Settings) -> (Home, Arc<SqliteStore>) {
 impl Backend for Files {
     async fn fresh(&self) -> Fresh {
         let (home, store) = made(Settings::default()).await;
-        Fresh { store, home: Box::new(home) }
+        Fresh { log: store.clone(), store, home: Box::new(home) }
     }
 
     async fn small(&self, max_bytes: u64) -> Fresh {
         let (home, store) = made(Settings { max_bytes: NonZeroU64::new(max_bytes) }).await;
-        Fresh { store, home: Box::new(home) }
+        Fresh { log: store.clone(), store, home: Box::new(home) }
     }
 
     async fn beside(&self, fresh: &Fresh) -> Arc<dyn MembershipStore> {
