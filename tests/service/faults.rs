@@ -164,10 +164,15 @@ fn a_service_that_is_cut_off_denies_and_is_not_ready_while_the_other_goes_on() {
 const CLIENTS: u32 = 20;
 const BEAT: Duration = Duration::from_millis(100);
 
+/// How long an impatient client waits at most: about as long as a change takes, so that it hangs up
+/// before, in the middle of it and after.
+const IMPATIENCE_MILLIS: u64 = 15;
+
 /// One client's life: a room of its own, and a guest who is let in and sent away, each once. A
-/// request that was made twice, or got lost, shows in the next one's answer.
+/// request that was made twice, or got lost, shows in the next one's answer. Every other change is
+/// first sent in vain: its client hangs up and asks the other service, as when an answer is lost.
 fn live(n: u32, pair: &Pair, over: &AtomicBool) -> u32 {
-    let (room, mut sent) = (format!("room-{n}"), 0);
+    let (room, mut sent, owner) = (format!("room-{n}"), 0, Caller::new(OWNER));
     let members = format!("/v1/rooms/{room}/members");
     let guest = format!("{members}/guest");
     let mut next = Instant::now();
@@ -176,8 +181,13 @@ fn live(n: u32, pair: &Pair, over: &AtomicBool) -> u32 {
         next = Instant::now() + BEAT;
         // Tries may go to either service, as behind one address.
         let end = Instant::now() + HEALING;
-        for server in pair.both().into_iter().cycle().skip(usize::try_from(sent + n).unwrap() % 2) {
-            let reply = sending.clone().send(server.at, &Caller::new(OWNER));
+        let first = usize::try_from(sent + n).unwrap() % 2;
+        if sending.method != "GET" && fastrand::bool() {
+            let after = Duration::from_millis(fastrand::u64(..IMPATIENCE_MILLIS));
+            sending.abandon(pair.both()[1 - first].at, &owner, after);
+        }
+        for server in pair.both().into_iter().cycle().skip(first) {
+            let reply = sending.clone().send(server.at, &owner);
             if matches!(reply.status, 503 | 504) && Instant::now() < end {
                 continue;
             }
@@ -197,11 +207,12 @@ fn live(n: u32, pair: &Pair, over: &AtomicBool) -> u32 {
 
 /// How long the load runs between restarts.
 const BETWEEN: Duration = Duration::from_secs(2);
-const CUTS: u32 = 10;
+const CUTS: u32 = 2;
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// One after the other, as an upgrade does. In between the second service's wires are cut for moments,
-/// which swallows acknowledgements of what has been written.
+/// One after the other, as an upgrade does; the last one by SIGKILL, as when memory runs out. In
+/// between the second service's wires are cut for moments, which swallows changes on their way and
+/// acknowledgements of what has been written.
 fn restart_each(pair: &Pair) {
     let (runtime, nats) = (Runtime::new().unwrap(), &pair.nats);
     for server in 0..nats.size() {
@@ -211,7 +222,11 @@ fn restart_each(pair: &Pair) {
             thread::sleep(MOMENT);
             pair.wires.iter().for_each(|wire| wire.set(LinkState::Open));
         }
-        runtime.block_on(nats.stop(server)).unwrap();
+        if server + 1 < nats.size() {
+            runtime.block_on(nats.stop(server)).unwrap();
+        } else {
+            nats.kill(server).unwrap();
+        }
         nats.start(server).unwrap();
         runtime.block_on(nats.settled(HEALING)).unwrap();
     }

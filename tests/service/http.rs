@@ -104,6 +104,13 @@ impl Sending {
         bytes
     }
 
+    /// Sends it and hangs up after a while: what becomes of it, the caller does not learn.
+    pub fn abandon(&self, at: SocketAddr, caller: &Caller, after: Duration) {
+        let mut stream = connect(at);
+        stream.write_all(&self.bytes(&self.signed_headers(caller, &at.to_string()))).unwrap();
+        std::thread::sleep(after);
+    }
+
     pub fn send(self, at: SocketAddr, caller: &Caller) -> Reply {
         let headers = self.signed_headers(caller, &at.to_string());
         raw(at, &self.bytes(&headers))
