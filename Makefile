@@ -40,11 +40,12 @@ fresh-clone: ## make demo and make test from a new clone with an empty cache; pr
 	@tests/demo/fresh-clone.sh
 
 .PHONY: bench
-bench: preflight prepare ## Print the figures of the test bed, the operator and a migration
+bench: preflight prepare ## Print the figures of the test bed, the operator, a migration and the service
 	$(TESTBED) bench
 	cargo test --locked --test e2e figures_of -- --ignored --nocapture --test-threads 1
 	cargo test --locked --test store figures_of -- --ignored --nocapture --test-threads 1
 	cargo test --locked --test migration figures_of -- --ignored --nocapture --test-threads 1
+	cargo test --locked --test service figures_of -- --ignored --nocapture --test-threads 1
 
 .PHONY: twins
 twins: prepare ## Seed mistakes into the store and see each one caught (of what is committed)

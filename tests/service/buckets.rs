@@ -77,8 +77,13 @@ impl Buckets {
 
     /// On servers of their own, for a test that harms them.
     pub fn alone_on(servers: usize) -> Self {
+        Self::large_on(servers, MAX_BYTES)
+    }
+
+    /// The same with more room.
+    pub fn large_on(servers: usize, max_bytes: u64) -> Self {
         let buckets = Self::on(started(servers));
-        buckets.make();
+        buckets.make_of(max_bytes);
         buckets
     }
 
@@ -93,9 +98,13 @@ impl Buckets {
     }
 
     pub fn make(&self) {
+        self.make_of(MAX_BYTES);
+    }
+
+    fn make_of(&self, max_bytes: u64) {
         let operator = self.options(Role::Operator, User::Operator);
         let replicas = u8::try_from(self.nats.size()).unwrap();
-        let size = Size { max_bytes: MAX_BYTES, replicas };
+        let size = Size { max_bytes, replicas };
         let made = init(&operator, &self.prefix, size, "test", Budget::default());
         assert_eq!(Runtime::new().unwrap().block_on(made).unwrap(), Created::New);
     }
