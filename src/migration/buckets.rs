@@ -7,10 +7,10 @@ use super::marker::{Marker, Situation};
 use super::target::{Barrier, Need, Target};
 use crate::membership::MembershipStore;
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
-use crate::membership::kv::{Bucket, Control, KvStore, Marks};
+use crate::membership::kv::{Bucket, Control, KvStore, Marks, Newcomers};
 use crate::membership::records::{Revision, Versioned};
 use crate::membership::snapshot::{Record, Table};
-use crate::membership::store::Deadline;
+use crate::membership::store::{Deadline, ImportCounts, ImportMode};
 
 /// What a record takes beside its own fields: its subject and its key once more, whose write it is,
 /// and the server's own record of it.
@@ -19,6 +19,7 @@ const OVERHEAD_BYTES: u64 = 512;
 /// Buckets that are there and ours.
 pub struct Buckets {
     store: KvStore,
+    newcomers: Newcomers,
     /// The last barrier: where the buckets stood, and how often somebody wrote until then.
     last: Mutex<Option<(Marks, u64)>>,
 }
@@ -27,7 +28,7 @@ impl Buckets {
     /// The buckets of this store.
     #[must_use]
     pub fn of(store: KvStore) -> Self {
-        Self { store, last: Mutex::new(None) }
+        Self { store, newcomers: Newcomers::default(), last: Mutex::new(None) }
     }
 }
 
@@ -35,6 +36,15 @@ impl Buckets {
 impl Target for Buckets {
     fn store(&self) -> &dyn MembershipStore {
         &self.store
+    }
+
+    async fn import(
+        &self,
+        records: Vec<Record>,
+        mode: ImportMode,
+        deadline: Deadline,
+    ) -> StoreResult<ImportCounts> {
+        self.store.import_of_move(records, mode, &self.newcomers, deadline).await
     }
 
     async fn situation(&self, deadline: Deadline) -> StoreResult<Situation> {

@@ -145,8 +145,7 @@ async fn write(
     mode: ImportMode,
     budget: Budget,
 ) -> Outcome<(u64, ImportCounts)> {
-    let written =
-        budget.call(|deadline| target.store().import(page.clone(), mode, deadline)).await?;
+    let written = budget.call(|deadline| target.import(page.clone(), mode, deadline)).await?;
     Ok((page.len() as u64, written))
 }
 

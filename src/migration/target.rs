@@ -8,7 +8,7 @@ use crate::membership::MembershipStore;
 use crate::membership::error::StoreResult;
 use crate::membership::records::Revision;
 use crate::membership::snapshot::{Record, Table};
-use crate::membership::store::Deadline;
+use crate::membership::store::{Deadline, ImportCounts, ImportMode};
 
 /// How much is to be written of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,19 @@ pub struct Need {
 pub trait Target: Send + Sync {
     /// The store itself.
     fn store(&self) -> &dyn MembershipStore;
+
+    /// Writes records, by the one rule of imports.
+    ///
+    /// # Errors
+    /// As every operation.
+    async fn import(
+        &self,
+        records: Vec<Record>,
+        mode: ImportMode,
+        deadline: Deadline,
+    ) -> StoreResult<ImportCounts> {
+        self.store().import(records, mode, deadline).await
+    }
 
     /// What the store says of itself.
     ///

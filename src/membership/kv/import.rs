@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use super::bucket::Bucket;
 use super::codec::Key;
 use super::export::{Membership, Rooms};
+use super::newcomers::Newcomers;
 use super::store::KvStore;
 use super::streams::Streams;
 use super::value::{JoinedValue, KeyValue, MemberValue, RoomValue, UserValue};
 use super::{keys, members, rooms, users};
 use crate::jetstream::batch::BATCH_MAX;
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
-use crate::membership::ids::RoomId;
+use crate::membership::ids::{Endpoint, RoomId};
 use crate::membership::records::{CommittedEpoch, MemberRole, Origin, Room, User};
 use crate::membership::refusal;
 use crate::membership::rules::{self, Verdict};
@@ -29,6 +30,8 @@ struct Importing<'a> {
     streams: &'a Streams,
     mode: ImportMode,
     deadline: Deadline,
+    /// Whom earlier imports of the same move let in, if this is one of many.
+    newcomers: Option<&'a Newcomers>,
     counts: ImportCounts,
     /// The newest change of each room's roster, which its record must say in the end.
     rosters: HashMap<RoomId, u64>,
@@ -39,6 +42,7 @@ pub(super) async fn records(
     store: &KvStore,
     records: Vec<Record>,
     mode: ImportMode,
+    newcomers: Option<&Newcomers>,
     deadline: Deadline,
 ) -> StoreResult<ImportCounts> {
     let grows =
@@ -49,6 +53,7 @@ pub(super) async fn records(
         streams: &store.streams,
         mode,
         deadline,
+        newcomers,
         counts: ImportCounts::default(),
         rosters: HashMap::new(),
     };
@@ -167,6 +172,7 @@ impl Importing<'_> {
             && streams.create_all(Bucket::Rooms, &values, BY, deadline).await?.is_some();
         if created {
             self.created(records.len());
+            made.iter().for_each(|room| self.note_newcomer(&room.id, &room.owner));
             return self.owners(&made).await;
         }
         for record in records {
@@ -278,6 +284,7 @@ impl Importing<'_> {
             return Ok(false);
         };
         self.created(members.len());
+        members.iter().for_each(|(record, ..)| self.note_newcomer(&record.room, &record.endpoint));
         // The last one's revision is known, and the others are the numbers before it. Each room must
         // say its own newest change: one that it does not have would never be seen by a strict look.
         let others = u64::try_from(members.len()).unwrap_or(u64::MAX);
@@ -285,6 +292,16 @@ impl Importing<'_> {
             self.changed(&record.room, at);
         }
         Ok(true)
+    }
+
+    fn note_newcomer(&self, room: &RoomId, endpoint: &Endpoint) {
+        if let Some(newcomers) = self.newcomers {
+            newcomers.note(room, endpoint);
+        }
+    }
+
+    fn is_newcomer(&self, key: &RoomKeyRecord) -> bool {
+        self.newcomers.is_some_and(|newcomers| newcomers.has(&key.room, &key.endpoint))
     }
 
     fn changed(&mut self, room: &RoomId, roster: u64) {
@@ -330,7 +347,8 @@ impl Importing<'_> {
 
     async fn room_keys(&mut self, records: Vec<&RoomKeyRecord>) -> StoreResult<()> {
         let mut known = Rooms::new(self.streams, self.deadline);
-        known.learn(records.iter().map(|record| (&record.room, &record.endpoint))).await?;
+        let others = records.iter().filter(|record| !self.is_newcomer(record));
+        known.learn(others.map(|record| (&record.room, &record.endpoint))).await?;
         let mut values = Vec::new();
         for record in records {
             match self.place(&mut known, record).await? {
@@ -367,7 +385,12 @@ impl Importing<'_> {
         let room = room.ok_or_else(|| refusal::room_comes_first(&record.room))?;
         let attempt = rules::place_of_imported_key(room, record)?;
         let epoch = record.epoch;
-        match known.membership(&record.room, &record.endpoint).await? {
+        let membership = if self.is_newcomer(record) {
+            Membership::In
+        } else {
+            known.membership(&record.room, &record.endpoint).await?
+        };
+        match membership {
             Membership::Never => Err(refusal::never_a_member(&record.room, &record.endpoint)),
             Membership::Out => Ok(None),
             Membership::In => Ok(attempt.map(|attempt| CommittedEpoch { epoch, attempt })),

@@ -4,15 +4,16 @@
 use super::bucket::Bucket;
 use super::capacity::growth_limit;
 use super::codec::Key;
+use super::newcomers::Newcomers;
 use super::store::KvStore;
 use super::streams::Streams;
 use super::value::{JoinedValue, RoomValue, Slot, UserValue};
-use super::{keys, members, rooms, users};
+use super::{import, keys, members, rooms, users};
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
 use crate::membership::records::{CommittedEpoch, Origin, Room};
 use crate::membership::rules;
 use crate::membership::snapshot::{MemberRecord, Record, RoomKeyRecord, RoomRecord, UserRecord};
-use crate::membership::store::Deadline;
+use crate::membership::store::{Deadline, ImportCounts, ImportMode};
 
 const BY: Origin = Origin::Import;
 
@@ -37,6 +38,22 @@ impl KvStore {
             }
         }
         Ok(false)
+    }
+
+    /// As [`MembershipStore::import`], as one of many that are one move.
+    ///
+    /// [`MembershipStore::import`]: crate::membership::MembershipStore::import
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn import_of_move(
+        &self,
+        records: Vec<Record>,
+        mode: ImportMode,
+        newcomers: &Newcomers,
+        deadline: Deadline,
+    ) -> StoreResult<ImportCounts> {
+        import::records(self, records, mode, Some(newcomers), deadline).await
     }
 
     /// How many bytes a bucket takes before it refuses what grows.

@@ -7,8 +7,8 @@
 //! * `users`, `rooms`, `members`, `keys`, `rekey` are the operations, each with its order of writes:
 //!   there is no transaction across buckets, so each mutation has one write by which it is done.
 //! * `requests` remembers what was asked, so that a change sent twice is made once.
-//! * `authorize` decides, `export` and `import` take the store elsewhere, `intake` is what a move
-//!   into it needs, `sweep` cleans up.
+//! * `authorize` decides, `export` and `import` take the store elsewhere, `intake` and
+//!   `newcomers` are what a move into it needs, `sweep` cleans up.
 //!
 //! Nothing here knows who asks, or through what.
 
@@ -24,6 +24,7 @@ mod import;
 mod intake;
 mod keys;
 mod members;
+mod newcomers;
 mod open;
 mod refusal;
 mod rekey;
@@ -41,6 +42,7 @@ pub use self::{
     bucket::{Bucket, Prefix, Size},
     control::{Control, ControlFile},
     intake::Marks,
+    newcomers::Newcomers,
     open::{Created, init},
     store::{KvStore, Settings},
     streams::Wire,

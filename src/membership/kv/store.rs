@@ -292,7 +292,7 @@ impl MembershipStore for KvStore {
         mode: ImportMode,
         deadline: Deadline,
     ) -> StoreResult<ImportCounts> {
-        import::records(self, records, mode, deadline).await
+        import::records(self, records, mode, None, deadline).await
     }
 
     async fn sweep(&self, deadline: Deadline) -> StoreResult<SweepCounts> {

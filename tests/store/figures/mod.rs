@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use membership_operator::jetstream::api::{self, Condition};
+use membership_operator::jetstream::api::{self, ApiErrorKind, Condition};
 use membership_operator::jetstream::bucket::{stream_of, subject_of};
 use membership_operator::jetstream::connect::{NatsOptions, Role};
 use membership_operator::jetstream::link::Link;
@@ -197,8 +197,15 @@ async fn bare_fence(nats: &Nats) -> Work {
             let fence = subject_of(bucket, &format!("_fence.bench{caller}"));
             let condition =
                 Condition { other_subject_at: Some((subject, *at)), ..Condition::default() };
+            let stream = stream_of(bucket);
             let request = Request::new(fence, &b""[..]);
-            api::publish(&*link, &stream_of(bucket), request, condition, within).await.unwrap();
+            // Now and then even the only one on a record meets the condition before its own.
+            while let Err(error) =
+                api::publish(&*link, &stream, request.clone(), condition, within).await
+            {
+                assert_eq!(error.api_kind(), Some(ApiErrorKind::ConditionInFlight), "{error}");
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=5))).await;
+            }
         }
         .boxed()
     })
