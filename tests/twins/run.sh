@@ -34,15 +34,18 @@ rm -rf "$tree"
 git worktree prune
 git worktree add --quiet --detach "$tree" HEAD
 
-# The store needs neither the operator nor the service; without them it is built in a fraction of the
-# time.
-part=(--locked --no-default-features)
+# What a test does not need is not built: the store's tests need neither the operator nor the service.
+part() {
+    echo --locked --no-default-features
+    [ "$2" = store ] || echo --features service
+}
 
 field() { sed -n "s/^$1: //p" "$2"; }
 
 # Gives 0 when the tests passed, 1 when they failed; anything else ends this.
 judge() {
-    local log=$scratch/log
+    local log=$scratch/log part
+    read -ra part -d '' < <(part "$@") || true
     (cd "$tree" && cargo test --quiet "${part[@]}" "${@:1:2}" --no-run) >"$log" 2>&1 ||
         { tail -40 "$log" >&2; echo "$name: does not compile" >&2; exit 2; }
     if (cd "$tree" && timeout 900 cargo test --quiet "${part[@]}" "$@") >"$log" 2>&1; then
