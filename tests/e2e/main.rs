@@ -5,11 +5,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it does not expect")]
 
 mod bed;
+mod callers;
 mod change;
 mod cold;
+mod cutover;
 mod end;
 mod faults;
 mod figures;
+mod history;
 mod killed;
 mod migrate;
 mod readme;

@@ -39,6 +39,15 @@ impl<'a> Source<'a> {
 
     /// Makes it all, in a namespace that admits restricted pods only.
     pub fn fill(&self, amounts: Amounts) -> Rows {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("membership.db");
+        let rows = write(&file, amounts, 7).unwrap();
+        self.fill_with(&file);
+        rows
+    }
+
+    /// The same with a file that is there.
+    pub fn fill_with(&self, file: &Path) {
         let Self { bed, namespace, .. } = self;
         let space =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
@@ -52,11 +61,7 @@ impl<'a> Source<'a> {
         let pod = format!("pod/{SERVICE}");
         let wait = ["wait", "--for=condition=Ready", &pod, "-n", namespace, "--timeout=200s"];
         bed.kubectl().run_within(PATIENCE, wait).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("membership.db");
-        let rows = write(&file, amounts, 7).unwrap();
-        self.put(&file);
-        rows
+        self.put(file);
     }
 
     fn claim(&self, name: &str) -> Value {

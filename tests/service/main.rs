@@ -13,6 +13,7 @@ mod document;
 mod faults;
 mod fenced;
 mod figures;
+mod first;
 mod hostile;
 mod http;
 mod once;

@@ -1,5 +1,6 @@
 //! Making a node fail, and making it well again.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Cluster, lock::Lock};
@@ -40,6 +41,17 @@ impl<'a> NodeHandle<'a> {
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.node.machine.is_on()
+    }
+
+    /// The file of its network: a thread that moves there sends and is reached as the node itself.
+    ///
+    /// # Errors
+    /// [`crate::Error::Off`].
+    pub fn network(&self) -> Result<PathBuf> {
+        let machine = &self.node.machine;
+        let off = || crate::Error::Off(machine.name().to_owned());
+        let first = machine.first_process().ok_or_else(off)?;
+        Ok(PathBuf::from(format!("/proc/{first}/ns/net")))
     }
 
     /// Cuts its power: everything on it ends at once, and nobody is told. Its disk stays.

@@ -1,0 +1,259 @@
+//! Writers and askers at work at a membership service, and the history of what they were told:
+//! judged in the end against what the buckets hold.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::callers::{Caller, Reach, Said};
+
+/// The users that the file holds who may act for others.
+pub const ADMIN: u64 = 1;
+pub const SERVICE: u64 = 2;
+
+/// The first of the users that writers add.
+const FIRST: u64 = 1_000_000;
+
+/// How often each of them asks for something.
+const WRITE_EVERY: Duration = Duration::from_millis(250);
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// What is known of a user that a writer tried to add.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known {
+    added: Deed,
+    revoked: Deed,
+    /// When the revocation was acknowledged.
+    revoked_at: Option<Instant>,
+}
+
+/// What is known of a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Deed {
+    #[default]
+    NotTried,
+    Refused,
+    Unknown,
+    Acknowledged,
+}
+
+impl Deed {
+    /// What an answer means. Anything that is neither done, nor clearly refused, nor unknown is a
+    /// fault of the service.
+    fn of(said: &Said, done: u16, faults: &Mutex<Vec<String>>) -> Self {
+        if said.status() == done {
+            return Self::Acknowledged;
+        }
+        if said.refuses() {
+            return Self::Refused;
+        }
+        if said.status() != 504 && !matches!(said, Said::Nothing) {
+            lock(faults).push(format!("an answer that is neither yes nor a clear no: {said:?}"));
+        }
+        Self::Unknown
+    }
+}
+
+fn lock<T>(what: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    next: AtomicU64,
+    users: Mutex<BTreeMap<String, Known>>,
+    faults: Mutex<Vec<String>>,
+    /// When a change was acknowledged, and when somebody was admitted.
+    writes: Mutex<Vec<Instant>>,
+    reads: Mutex<Vec<Instant>>,
+    refused: AtomicU64,
+    unknown: AtomicU64,
+}
+
+/// They at work.
+pub struct Crowd {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Crowd {
+    /// Twenty who write and twenty who ask.
+    pub fn of(reach: &Reach) -> Self {
+        let shared = Arc::new(Shared::default());
+        let threads = (0..20).flat_map(|_| {
+            let (one, other) = (Arc::clone(&shared), Arc::clone(&shared));
+            [reach.spawn(move |to| write(&one, to)), reach.spawn(move |to| ask(&other, to))]
+        });
+        let threads = threads.collect();
+        Self { shared, threads }
+    }
+
+    /// How many changes were acknowledged so far, and how many questions answered by yes.
+    pub fn counts(&self) -> (usize, usize) {
+        (lock(&self.shared.writes).len(), lock(&self.shared.reads).len())
+    }
+
+    /// Lets them end.
+    pub fn history(self) -> History {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().unwrap();
+        }
+        let shared = &self.shared;
+        let faults = lock(&shared.faults).clone();
+        assert!(faults.is_empty(), "{} faults, such as {:?}", faults.len(), &faults[..1]);
+        let times = |times: &Mutex<Vec<Instant>>| lock(times).clone();
+        History {
+            users: lock(&shared.users).clone(),
+            writes: times(&shared.writes),
+            reads: times(&shared.reads),
+            refused: shared.refused.load(Ordering::Relaxed),
+            unknown: shared.unknown.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn write(shared: &Shared, reach: &Reach) {
+    let admin = Caller::new(ADMIN);
+    let mut own: Vec<String> = Vec::new();
+    for turn in 1_u64.. {
+        if shared.stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let victim = if turn % 4 == 0 { own.pop() } else { None };
+        let deed = if let Some(key) = victim {
+            revoke(shared, reach, &admin, &key)
+        } else {
+            let number = FIRST + shared.next.fetch_add(1, Ordering::Relaxed);
+            let key = Caller::new(number).key();
+            let body = json!({"key": key, "handle": format!("user {number}"), "role": "user"});
+            let said = reach.send(&admin, "POST", "/v1/users", &body.to_string());
+            let added = Deed::of(&said, 201, &shared.faults);
+            lock(&shared.users).insert(key.clone(), Known { added, ..Known::default() });
+            if added == Deed::Acknowledged {
+                own.push(key);
+            }
+            added
+        };
+        match deed {
+            Deed::Acknowledged => lock(&shared.writes).push(Instant::now()),
+            Deed::Unknown => drop(shared.unknown.fetch_add(1, Ordering::Relaxed)),
+            Deed::Refused | Deed::NotTried => drop(shared.refused.fetch_add(1, Ordering::Relaxed)),
+        }
+        sleep(WRITE_EVERY);
+    }
+}
+
+fn revoke(shared: &Shared, reach: &Reach, admin: &Caller, key: &str) -> Deed {
+    // From here on nobody knows what an asker hears.
+    let note = |revoked, revoked_at| {
+        if let Some(known) = lock(&shared.users).get_mut(key) {
+            (known.revoked, known.revoked_at) = (revoked, revoked_at);
+        }
+    };
+    note(Deed::Unknown, None);
+    let said = reach.send(admin, "POST", &format!("/v1/users/{key}/revoke"), "");
+    let revoked = Deed::of(&said, 200, &shared.faults);
+    note(revoked, (revoked == Deed::Acknowledged).then(Instant::now));
+    revoked
+}
+
+fn ask(shared: &Shared, reach: &Reach) {
+    let service = Caller::new(SERVICE);
+    while !shared.stop.load(Ordering::Relaxed) {
+        let chosen = {
+            let users = lock(&shared.users);
+            let added = users.iter().filter(|(_, known)| known.added == Deed::Acknowledged);
+            fastrand::choice(added.collect::<Vec<_>>()).map(|(key, known)| (key.clone(), *known))
+        };
+        if let Some((key, known)) = chosen {
+            let sent = Instant::now();
+            let body = json!({"questions": [{"user": key}]}).to_string();
+            let said = reach.send(&service, "POST", "/v1/authorize", &body);
+            judge(shared, &key, &known, sent, &said);
+        }
+        sleep(ASK_EVERY);
+    }
+}
+
+fn judge(shared: &Shared, key: &str, before: &Known, sent: Instant, said: &Said) {
+    let Said::Answer { status: 200, body, .. } = said else {
+        if !said.refuses() && said.status() != 504 && !matches!(said, Said::Nothing) {
+            lock(&shared.faults).push(format!("an answer to a question: {said:?}"));
+        }
+        return;
+    };
+    let allowed = body["decisions"][0]["allowed"] == true;
+    if allowed {
+        lock(&shared.reads).push(Instant::now());
+        if before.revoked_at.is_some_and(|at| at < sent) {
+            lock(&shared.faults).push(format!("{key} was admitted after its revocation"));
+        }
+        return;
+    }
+    let now = lock(&shared.users).get(key).copied().unwrap_or_default();
+    let doubt = !matches!(now.revoked, Deed::NotTried | Deed::Refused);
+    let because = &body["decisions"][0]["reason"];
+    let unsure = ["Unavailable", "Deadline", "Moved"].iter().any(|word| because == word);
+    if !doubt && !unsure {
+        lock(&shared.faults).push(format!("{key} was denied: {because}"));
+    }
+}
+
+/// What they were told.
+pub struct History {
+    users: BTreeMap<String, Known>,
+    writes: Vec<Instant>,
+    reads: Vec<Instant>,
+    pub refused: u64,
+    pub unknown: u64,
+}
+
+/// The longest time without one.
+fn gap(times: &[Instant]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(Duration::MAX)
+}
+
+impl History {
+    pub fn write_gap(&self) -> Duration {
+        gap(&self.writes)
+    }
+
+    pub fn read_gap(&self) -> Duration {
+        gap(&self.reads)
+    }
+
+    pub fn writes(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Every acknowledged change is in the buckets, and none that was refused. `held` is the status
+    /// of every user there.
+    pub fn is_held(&self, held: &BTreeMap<String, String>) {
+        let mut wrong = Vec::new();
+        for (key, known) in &self.users {
+            let status = held.get(key).map(String::as_str);
+            let there = match known.added {
+                Deed::Acknowledged => status.is_some(),
+                Deed::Refused | Deed::NotTried => status.is_none(),
+                Deed::Unknown => true,
+            };
+            let right = match known.revoked {
+                Deed::Acknowledged => status == Some("revoked"),
+                Deed::Refused | Deed::NotTried => status != Some("revoked"),
+                Deed::Unknown => true,
+            };
+            if !there || !right {
+                wrong.push(format!("{key}: {known:?}, but {status:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{} of {}: {:?}", wrong.len(), self.users.len(), &wrong[..1]);
+    }
+}
