@@ -31,6 +31,10 @@ test-long: preflight lint prepare ## As test, with more rounds: for nights
 demo: preflight prepare ## The whole story on three nodes: a SQLite file becomes a replicated cluster
 	@tests/demo/demo.sh $(DEMO)
 
+.PHONY: demo-cutover
+demo-cutover: ## After make demo: a live service moves from SQLite to JetStream by one edited field
+	@tests/demo/cutover.sh $(DEMO)
+
 .PHONY: demo-down
 demo-down: ## Remove all of the demo
 	@tests/demo/down.sh $(DEMO)
