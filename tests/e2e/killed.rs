@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::bed::{Bed, turn, within};
-use crate::migrate::{forget, is_moved, jobs_begun};
+use crate::migrate::{forget, is_moved, jobs_begun, migration};
 use crate::sample::Amounts;
 use crate::source::Source;
 use crate::subject::{SPEC, Subject, spec_with};
@@ -51,8 +51,8 @@ fn whatever_is_killed_in_the_middle_everything_is_moved_once() {
         let rows = is_under_way(subject);
         kill(subject);
         assert!(!has_ended(subject), "{name} was killed too late");
-        eprintln!("{name}: killed after {rows}");
         is_moved(subject, MANY, 3);
+        eprintln!("{name}: killed after {rows}, moved {}", times(subject));
         assert_eq!(jobs_begun(subject), 1, "{name}");
         let pods = pods_made(subject);
         assert!(pods >= 2 || !["job", "all"].contains(&name), "{name}: {pods} pods");
@@ -60,6 +60,12 @@ fn whatever_is_killed_in_the_middle_everything_is_moved_once() {
         bed.kubectl().run(delete).unwrap();
     }
     forget(&bed, NAMESPACE);
+}
+
+/// From when to when the move was made.
+fn times(subject: &Subject<'_>) -> String {
+    let told = migration(subject);
+    format!("from {} to {}", told["startedAt"], told["completedAt"])
 }
 
 fn job(subject: &Subject<'_>) -> String {
