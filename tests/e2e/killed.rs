@@ -20,46 +20,61 @@ const NAMESPACE: &str = "mig-kill";
 /// What is killed, by its name, and how.
 type Killed = (&'static str, fn(&Subject<'_>));
 
-/// One cluster and one claim for each, named after it.
-const KILLED: [Killed; 5] = [
-    ("job", kill_job),
-    ("server", kill_server),
-    ("quorum", kill_quorum),
-    ("operator", |subject| subject.bed.kill_operator()),
-    ("all", |subject| {
+/// One cluster and one claim for each, named after it. What stands together is killed one after the
+/// other, and neither is in the other's way.
+const KILLED: [&[Killed]; 4] = [
+    &[("job", kill_job), ("server", kill_server)],
+    &[("quorum", kill_quorum)],
+    &[("operator", |subject| subject.bed.kill_operator())],
+    &[("all", |subject| {
         kill_server(subject);
         kill_job(subject);
         subject.bed.kill_operator();
-    }),
+    })],
 ];
 
 #[test]
 fn whatever_is_killed_in_the_middle_everything_is_moved_once() {
     let bed = turn();
-    let names = KILLED.map(|(name, _)| name);
+    let names = KILLED.concat().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
     let source = Source::new(&bed, NAMESPACE, &names);
-    let subjects = names.map(|name| Subject::new(&bed, NAMESPACE, name));
-    for subject in &subjects {
-        subject.apply(SPEC);
+    for name in &names {
+        Subject::new(&bed, NAMESPACE, name).apply(SPEC);
     }
     let rows = source.fill(MANY);
     assert!(rows >= 10_000, "{rows} rows");
     source.release(&names);
-    for (subject, (name, kill)) in subjects.iter().zip(KILLED) {
-        subject.rests();
-        subject.apply(&spec_with(&format!("sqlite: {{claimName: {name}}}, {SLOWLY}")));
-        let rows = is_under_way(subject);
-        kill(subject);
-        assert!(!has_ended(subject), "{name} was killed too late");
-        is_moved(subject, MANY, 3);
-        eprintln!("{name}: killed after {rows}, moved {}", times(subject));
-        assert_eq!(jobs_begun(subject), 1, "{name}");
-        let pods = pods_made(subject);
-        assert!(pods >= 2 || !["job", "all"].contains(&name), "{name}: {pods} pods");
-        let delete = ["delete", "membershipcluster", name, "-n", NAMESPACE, "--wait=false"];
-        bed.kubectl().run(delete).unwrap();
+    for group in KILLED {
+        let subject = |name| Subject::new(&bed, NAMESPACE, name);
+        let killed =
+            group.iter().map(|(name, kill)| (subject(name), is_killed(&subject(name), *kill)));
+        for (subject, after) in killed.collect::<Vec<_>>() {
+            is_moved_once(&subject, &after);
+        }
     }
     forget(&bed, NAMESPACE);
+}
+
+/// Kills something when rows are written, and says how many were.
+fn is_killed(subject: &Subject<'_>, kill: fn(&Subject<'_>)) -> String {
+    let name = subject.name;
+    subject.rests();
+    subject.apply(&spec_with(&format!("sqlite: {{claimName: {name}}}, {SLOWLY}")));
+    let after = is_under_way(subject);
+    kill(subject);
+    assert!(!has_ended(subject), "{name} was killed too late");
+    after
+}
+
+fn is_moved_once(subject: &Subject<'_>, after: &str) {
+    let name = subject.name;
+    is_moved(subject, MANY, 3);
+    eprintln!("{name}: killed after {after}, moved {}", times(subject));
+    assert_eq!(jobs_begun(subject), 1, "{name}");
+    let pods = pods_made(subject);
+    assert!(pods >= 2 || !["job", "all"].contains(&name), "{name}: {pods} pods");
+    let delete = ["delete", "membershipcluster", name, "-n", NAMESPACE, "--wait=false"];
+    subject.bed.kubectl().run(delete).unwrap();
 }
 
 /// From when to when the move was made.
