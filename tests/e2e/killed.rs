@@ -70,7 +70,7 @@ fn is_moved_once(subject: &Subject<'_>, after: &str) {
     let name = subject.name;
     is_moved(subject, MANY, 3);
     eprintln!("{name}: killed after {after}, moved {}", times(subject));
-    assert_eq!(jobs_begun(subject), 1, "{name}");
+    assert_eq!((jobs_begun(subject), &migration(subject)["job"]), (1, &job(subject).into()));
     let pods = pods_made(subject);
     assert!(pods >= 2 || !["job", "all"].contains(&name), "{name}: {pods} pods");
     let delete = ["delete", "membershipcluster", name, "-n", NAMESPACE, "--wait=false"];
