@@ -156,7 +156,6 @@ fn gone(bed: &Bed, namespace: &str) {
 }
 
 #[test]
-#[ignore = "not yet seen to pass on a loaded machine: run by `make test-long`"]
 fn a_live_service_moves_into_the_buckets_under_load_by_one_edited_field() {
     let bed = turn();
     let (demo, crowd) = live(&bed, "cut");
@@ -173,7 +172,6 @@ fn a_live_service_moves_into_the_buckets_under_load_by_one_edited_field() {
 }
 
 #[test]
-#[ignore = "not yet seen to pass on a loaded machine: run by `make test-long`"]
 fn a_cut_over_that_is_given_up_lets_the_file_take_changes_again_and_can_be_begun_anew() {
     let bed = turn();
     let (demo, crowd) = live(&bed, "back");
