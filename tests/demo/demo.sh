@@ -81,7 +81,8 @@ end=$((SECONDS + 300))
 last=
 while :; do
     now=$(read_condition Ready)
-    if [ "$now" != "$last" ]; then
+    # A resource that nobody has visited says nothing yet.
+    if [ "$now" != "$last" ] && [ "$now" != $'\t' ]; then
         printf '  [%4ds] %s\n' $((SECONDS - began)) "${now#*$'\t'}"
         last=$now
     fi

@@ -102,12 +102,19 @@ impl Bed {
 
     /// Runs helm, aimed at the bed.
     pub fn helm(&self, args: &[&str]) -> String {
+        self.try_helm(args).unwrap()
+    }
+
+    /// As [`Bed::helm`]; where it fails, what it said.
+    pub fn try_helm(&self, args: &[&str]) -> Result<String, String> {
         let mut command = Command::new(ensure_one(Program::Helm).unwrap());
         command.args(args).env("KUBECONFIG", self.cluster.kubeconfig());
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "helm {args:?}: {said}");
-        String::from_utf8(output.stdout).unwrap()
+        if !output.status.success() {
+            return Err(format!("helm {args:?}: {said}"));
+        }
+        Ok(String::from_utf8(output.stdout).unwrap())
     }
 
     /// Installs or changes the operator of a namespace.

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::bed::{turn, within};
+use crate::load::Load;
 use crate::subject::{SPEC, Subject, spec_with};
 use crate::users::Users;
 
@@ -123,9 +124,40 @@ fn a_suspended_cluster_is_left_alone_until_it_is_resumed() {
     subject.rests();
 }
 
+#[test]
+fn a_bucket_with_much_data_is_raised_and_r3_is_only_said_of_equal_copies() {
+    const KEYS: usize = 20_000;
+    let bed = turn();
+    let subject = Subject::new(&bed, "raise", "demo");
+    let spec = |replicas: u8| {
+        format!(
+            "{{nats: {{storage: {{size: 2Gi}}}}, buckets: {{replicas: {replicas}, maxBytes: 160Mi}}}}"
+        )
+    };
+    subject.apply(&spec(1));
+    subject.rests();
+    subject.is_true(3, 1);
+    Load::on(&subject).fill("UNIBUS_room_keys", KEYS, 4096);
+    let began = Instant::now();
+    subject.apply(&spec(3));
+    within("all buckets raised", || {
+        let status = subject.resource()?["status"].clone();
+        let buckets = status["buckets"].as_array()?;
+        let keys = buckets.iter().find(|bucket| bucket["name"] == "UNIBUS_room_keys")?;
+        let said =
+            status["bucketReplicas"] == "R3" || (keys["replicas"] == 3 && keys["state"] == "Equal");
+        if said {
+            assert_eq!(subject.copies("KV_UNIBUS_room_keys"), [KEYS as u64; 3], "{status}");
+        }
+        (status["bucketReplicas"] == "R3" && subject.is("Reconciling", "False")).then_some(())
+    });
+    eprintln!("{KEYS} keys of 4 KiB raised to R3 in {:.1?}", began.elapsed());
+    subject.rests();
+    bed.kubectl().run(["delete", "namespace", "raise", "--wait=false"]).unwrap();
+}
+
 /// The kubelet takes about a minute to carry a configuration into the pods.
 #[test]
-#[ignore = "two minutes of waiting for the kubelet: run by `make test-long`"]
 fn debug_logging_is_switched_without_a_restart() {
     let bed = turn();
     let subject = Subject::up(&bed, "change");

@@ -1,6 +1,9 @@
 //! Deletion, and what is left for a successor of the same name.
 
-use crate::bed::{turn, within};
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::bed::{Bed, PATIENCE, turn, within};
 use crate::subject::{SPEC, Subject, spec_with};
 use crate::users::Users;
 
@@ -75,4 +78,46 @@ fn an_object_of_somebody_else_is_left_alone_and_the_cluster_comes_up_without_it(
     subject.until("Ready", "True");
     subject.is_true(3, 3);
     bed.kubectl().run(["delete", "namespace", "taken", "--wait=false"]).unwrap();
+}
+
+/// Removes a bucket's folder from the volume of the only server, and restarts that server.
+fn lose_bucket(bed: &Bed, namespace: &str, bucket: &str) {
+    let manifest = format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: vandal, namespace: {namespace}}}, spec: {{\
+         terminationGracePeriodSeconds: 0, containers: [{{name: vandal, \
+         image: 'docker.io/library/busybox:stable', command: [sleep, '100000'], \
+         volumeMounts: [{{name: data, mountPath: /data}}]}}], volumes: [{{name: data, \
+         persistentVolumeClaim: {{claimName: data-demo-nats-0}}}}]}}}}\n"
+    );
+    bed.kubectl().apply(&manifest).unwrap();
+    let wait = ["wait", "--for=condition=Ready", "pod/vandal", "-n", namespace, "--timeout=100s"];
+    bed.kubectl().run_within(PATIENCE, wait).unwrap();
+    let find = format!("find /data -type d -name KV_{bucket} -exec rm -r {{}} + && sync");
+    let exec = ["exec", "vandal", "-n", namespace, "--", "sh", "-c", &find];
+    bed.kubectl().run(exec).unwrap();
+    let pods = ["vandal", "demo-nats-0"];
+    let kill = ["delete", "pod", "-n", namespace, "--grace-period=0", "--force"];
+    bed.kubectl().run([&kill[..], &pods].concat()).unwrap();
+}
+
+#[test]
+fn a_bucket_that_is_gone_stays_gone_until_a_person_accepts_its_loss_and_once() {
+    let bed = turn();
+    let subject = Subject::new(&bed, "lost", "demo");
+    subject.apply("{replicas: 1, nats: {storage: {size: 1Gi}}, buckets: {maxBytes: 32Mi}}");
+    subject.rests();
+    let streams = || subject.ask(0, "jsz")["streams"].as_u64().unwrap();
+    lose_bucket(&bed, "lost", "UNIBUS_users");
+    subject.stalls("BucketLost");
+    sleep(Duration::from_secs(10));
+    assert_eq!(streams(), 6, "somebody made it anew");
+    let word = format!("membership.unibus.dev/accept-loss=UNIBUS_users/{}", subject.cluster_id());
+    let accept = ["annotate", "membershipcluster", "demo", "-n", "lost", &word];
+    bed.kubectl().run(accept).unwrap();
+    subject.rests();
+    subject.is_true(1, 1);
+    lose_bucket(&bed, "lost", "UNIBUS_users");
+    subject.stalls("BucketLost");
+    assert_eq!(streams(), 6, "one word was taken twice");
+    bed.kubectl().run(["delete", "namespace", "lost", "--wait=false"]).unwrap();
 }

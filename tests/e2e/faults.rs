@@ -7,7 +7,7 @@ use crate::subject::Subject;
 use crate::users::Users;
 
 /// Within this time from the fault, Ready must not be True any more.
-const SHOWN: Duration = Duration::from_secs(15);
+pub const SHOWN: Duration = Duration::from_secs(15);
 
 #[test]
 fn a_deleted_server_is_missed_and_comes_back() {

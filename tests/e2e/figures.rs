@@ -2,6 +2,7 @@
 //! writes when nothing changes is asserted: nothing.
 
 use std::fs;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,20 @@ use serde_json::Value;
 use testbed::bench::Spread;
 
 use crate::bed::{Bed, SYSTEM, turn};
+use crate::load::Load;
 use crate::subject::{SPEC, Subject};
 
 /// Cold starts that are measured.
 const ROUNDS: usize = 5;
 
 /// How long the operator is watched at rest.
-const REST: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_secs(600);
+
+/// How long it is watched with many resources, and under load.
+const WHILE: Duration = Duration::from_secs(60);
+
+/// Writes a second of the load.
+const WRITES: u32 = 200;
 
 /// How many resources are many.
 const MANY: u32 = 100;
@@ -42,13 +50,16 @@ fn figures_of_the_operator() {
         let figures = format!("{median:.1} s ({least:.1} to {greatest:.1})");
         table.push((format!("apply to {what}, median of {ROUNDS}"), figures));
     }
-    table.extend(at_rest(&bed, "1 cluster"));
+    table.extend(watch(&bed, "1 cluster at rest", REST, || sleep(REST)));
+    table.extend(under_load(&bed));
     for number in 0..MANY {
         let name = format!("idle-{number}");
         Subject::new(&bed, "idle", &name).apply("{suspend: true}");
     }
     sleep(Duration::from_secs(10));
-    table.extend(at_rest(&bed, &format!("1 cluster and {MANY} suspended ones")));
+    let many = format!("1 cluster and {MANY} suspended ones at rest");
+    table.extend(watch(&bed, &many, WHILE, || sleep(WHILE)));
+    table.extend(image_size());
     for (what, figure) in table {
         println!("| {what} | {figure} |");
     }
@@ -75,19 +86,41 @@ fn cold_start(bed: &Bed, round: usize) -> [f64; 3] {
 }
 
 /// Memory, processor and writes of the operator while nothing changes.
-fn at_rest(bed: &Bed, with: &str) -> Vec<(String, String)> {
+fn watch(bed: &Bed, with: &str, time: Duration, meanwhile: impl FnOnce()) -> Vec<(String, String)> {
     let writes = writes(bed);
     let before = ticks(bed);
-    sleep(REST);
+    meanwhile();
     let used = (ticks(bed) - before) * u64::from(TICK);
     let more = self::writes(bed) - writes;
     assert_eq!(more, 0, "writes while nothing changes, {with}");
-    let seconds = REST.as_secs();
+    let seconds = time.as_secs();
     vec![
         (format!("operator memory, {with}"), format!("{} MiB", resident_mib(bed))),
         (format!("operator processor, {with}"), format!("{} mCPU", used / seconds)),
         (format!("writes of the operator in {seconds} s, {with}"), more.to_string()),
     ]
+}
+
+/// The last round's cluster, while others write into it.
+fn under_load(bed: &Bed) -> Vec<(String, String)> {
+    let namespace = format!("cold-{}", ROUNDS - 1);
+    let load = Load::on(&Subject::new(bed, &namespace, "demo"));
+    let mut landed = 0;
+    let with = format!("1 cluster under {WRITES} writes a second");
+    let mut rows =
+        watch(bed, &with, WHILE, || landed = load.write_at("UNIBUS_members", WRITES, WHILE));
+    let rate = landed as u64 / WHILE.as_secs();
+    rows.push(("writes acknowledged a second, meanwhile".to_owned(), rate.to_string()));
+    rows
+}
+
+/// What the shipped programs make of an image FROM scratch, if they were built.
+fn image_size() -> Option<(String, String)> {
+    let debug = Path::new(env!("CARGO_BIN_EXE_membershipd")).parent().unwrap();
+    let release = debug.with_file_name("release");
+    let size = |program: &str| Some(fs::metadata(release.join(program)).ok()?.len());
+    let bytes = size("membership-operator")? + size("membershipd")?;
+    Some(("image of both programs, as released".to_owned(), format!("{} MiB", bytes >> 20)))
 }
 
 /// The operator's process on this machine.

@@ -14,7 +14,9 @@ mod faults;
 mod figures;
 mod history;
 mod killed;
+mod load;
 mod migrate;
+mod readers;
 mod readme;
 #[path = "../readme/commands.rs"]
 mod readme_commands;

@@ -115,6 +115,17 @@ impl<'a> Subject<'a> {
         serde_json::from_str(&text).unwrap()
     }
 
+    /// How many messages of a stream each server holds.
+    pub fn copies(&self, stream: &str) -> [u64; 3] {
+        [0, 1, 2].map(|server| {
+            let told = self.ask(server, "jsz?accounts=true&streams=true");
+            let accounts = told["account_details"].as_array().into_iter().flatten();
+            let mut streams = accounts.filter_map(|one| one["stream_detail"].as_array()).flatten();
+            let found = streams.find(|one| one["name"] == stream);
+            found.map_or(0, |one| one["state"]["messages"].as_u64().unwrap())
+        })
+    }
+
     /// The uids of the servers' pods that are there, each with whether it is ready.
     pub fn pods(&self) -> Vec<(String, bool)> {
         let list = self.bed.get(self.namespace, "pods").unwrap();

@@ -24,7 +24,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 pub use job::{build_migration_job, build_unfence_job};
 pub use membershipd::{Serving, build_serving};
 pub(in crate::cluster) use nats_config::digest;
-pub use nats_config::{CONFIG_METADATA, PublicKeys, nats_config};
+pub use nats_config::{CONFIG_METADATA, NAME_VARIABLE, PublicKeys, nats_config};
 pub use secret::{PUBLIC_KEY, SEED_KEY, build_secret};
 
 use super::validate::ValidatedCluster;

@@ -1,5 +1,5 @@
 //! The NATS configuration: one text for all servers of a cluster, which differ only in the name
-//! that their pod passes on the command line.
+//! that they take from their environment.
 
 use std::fmt;
 
@@ -12,6 +12,10 @@ use crate::cluster::validate::{Servers, ValidatedCluster};
 
 /// The name under which a server reports the digest of the configuration it runs with.
 pub const CONFIG_METADATA: &str = "config";
+
+/// The environment variable with the pod's name, which is the server's. A server that got its name
+/// on the command line refuses every reload, because the file then has another one.
+pub const NAME_VARIABLE: &str = "POD_NAME";
 
 /// A configuration with its digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +68,8 @@ pub fn nats_config(cluster: &ValidatedCluster, keys: &PublicKeys) -> NatsConfig 
 }
 
 fn body(cluster: &ValidatedCluster, keys: &PublicKeys) -> Block {
-    let mut block = listeners();
+    let mut block = vec![("server_name", Value::Environment(NAME_VARIABLE))];
+    block.extend(listeners());
     block.extend(limits());
     block.push(("jetstream", Value::Block(jetstream(cluster))));
     block.push(("accounts", Value::Block(accounts(cluster, keys))));

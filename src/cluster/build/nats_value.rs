@@ -13,6 +13,8 @@ pub(super) enum Value {
     Switch(bool),
     /// A text.
     Text(String),
+    /// What this environment variable of the server holds. Never named by a resource.
+    Environment(&'static str),
     /// A list.
     List(Vec<Value>),
     /// A block of keys.
@@ -54,6 +56,10 @@ fn write_value(out: &mut String, value: &Value, depth: usize) {
         Value::Number(number) => out.push_str(&number.to_string()),
         Value::Switch(on) => out.push_str(if *on { "true" } else { "false" }),
         Value::Text(text) => write_text(out, text),
+        Value::Environment(variable) => {
+            out.push('$');
+            out.push_str(variable);
+        }
         Value::List(items) => {
             out.push_str("[\n");
             for item in items {

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::config_map::CONFIG_FILE;
+use super::nats_config::NAME_VARIABLE;
 use super::pod_options;
 use crate::cluster::names::CLAIM_TEMPLATE;
 use crate::cluster::validate::ValidatedCluster;
@@ -44,7 +45,7 @@ pub(super) fn build(cluster: &ValidatedCluster, image: &str) -> PodSpec {
 
 fn container(cluster: &ValidatedCluster, image: &str) -> Container {
     let config = format!("{CONFIG_FOLDER}/{CONFIG_FILE}");
-    let args = ["--config", &config, "--name", "$(POD_NAME)"];
+    let args = ["--config", &config];
     Container {
         name: "nats".to_owned(),
         image: Some(image.to_owned()),
@@ -69,7 +70,7 @@ fn container(cluster: &ValidatedCluster, image: &str) -> Container {
 /// The pod's name is the server's; Go keeps its heap under the memory limit.
 fn environment(cluster: &ValidatedCluster) -> Vec<EnvVar> {
     let name = EnvVar {
-        name: "POD_NAME".to_owned(),
+        name: NAME_VARIABLE.to_owned(),
         value_from: Some(EnvVarSource {
             field_ref: Some(ObjectFieldSelector {
                 api_version: Some("v1".to_owned()),
