@@ -2,6 +2,9 @@
 //! change: the user, and the membership. A committed room's life and owner never change, so the room,
 //! which everybody in it shares, needs none.
 //!
+//! The user may have been read for an earlier question: a fence proves a record however long ago it was
+//! read, as revisions only grow.
+//!
 //! Denials that name a record's state are proven in the same way: a stale copy must not send away a
 //! user who was let in.
 
@@ -38,6 +41,7 @@ pub(super) async fn decide(
         let seen = look(store, request, deadline).await?;
         let judged = judge(&request.user, &seen.evidence);
         let Some(fence) = prove(store, &seen.stands, deadline).await? else {
+            store.recent.forget(&request.user);
             continue;
         };
         return Ok(match judged {
@@ -81,7 +85,14 @@ async fn user(
     deadline: Deadline,
 ) -> StoreResult<(Option<Versioned<User>>, Stand)> {
     let place = Key::user(key);
-    let slot: Slot<UserValue> = store.streams.get(Bucket::Users, &place, deadline).await?;
+    let slot = match store.recent.user(key) {
+        Some(slot) => slot,
+        None => {
+            let slot: Slot<UserValue> = store.streams.get(Bucket::Users, &place, deadline).await?;
+            store.recent.keep(*key, &slot);
+            slot
+        }
+    };
     let (stand, revision) = (store.stand(Bucket::Users, &place, slot.at), Revision(slot.at));
     let user = slot.value.map(|value| Versioned { record: value.user(*key), revision });
     Ok((user, stand))

@@ -7,7 +7,7 @@
 //! * `users`, `rooms`, `members`, `keys`, `rekey` are the operations, each with its order of writes:
 //!   there is no transaction across buckets, so each mutation has one write by which it is done.
 //! * `requests` remembers what was asked, so that a change sent twice is made once.
-//! * `authorize` decides, `export` and `import` take the store elsewhere, `intake` and
+//! * `authorize` decides, `recent` keeps what it read of late; `export` and `import` take the store elsewhere, `intake` and
 //!   `newcomers` are what a move into it needs, `sweep` cleans up.
 //!
 //! Nothing here knows who asks, or through what.
@@ -26,6 +26,7 @@ mod keys;
 mod members;
 mod newcomers;
 mod open;
+mod recent;
 mod refusal;
 mod rekey;
 mod requests;

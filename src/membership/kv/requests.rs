@@ -109,6 +109,7 @@ impl RequestLog for KvStore {
         Arc::new(Self {
             streams: Arc::new(self.streams.under(key.mutation())),
             fences: Arc::clone(&self.fences),
+            recent: Arc::clone(&self.recent),
             patience: self.patience,
             born: Arc::clone(&self.born),
         })

@@ -12,6 +12,7 @@ use super::codec::Key;
 use super::control::{self, Control};
 use super::cursor::List;
 use super::fence::{Fences, Stand};
+use super::recent::Recent;
 use super::streams::{Streams, Wire};
 use super::{authorize, export, import, keys, members, open, rekey, rooms, sweep, users};
 use crate::jetstream::bucket::Budget;
@@ -51,6 +52,7 @@ impl Default for Settings {
 pub struct KvStore {
     pub(super) streams: Arc<Streams>,
     pub(super) fences: Arc<Fences>,
+    pub(super) recent: Arc<Recent>,
     pub(super) patience: Duration,
     pub(super) born: Arc<BTreeMap<String, String>>,
 }
@@ -88,7 +90,8 @@ impl KvStore {
         let born = open::check(&streams, settings.budget, settings.with_requests).await?;
         let streams = Arc::new(streams);
         let fences = Fences::new(Arc::clone(&streams));
-        Ok(Self { streams, fences, patience: settings.patience, born: Arc::new(born) })
+        let (recent, patience) = (Arc::default(), settings.patience);
+        Ok(Self { streams, fences, recent, patience, born: Arc::new(born) })
     }
 
     /// A record as it was read.
