@@ -101,6 +101,9 @@ impl Fake {
         {
             self.violate("a migration after the last one was done");
         }
+        if self.control.as_ref().is_some_and(|record| record.served) {
+            self.violate("a migration into buckets that were served from");
+        }
         let wanted = usize::from(self.cluster().bucket_replicas);
         if !Bucket::ALL.iter().all(|bucket| self.is_equal(*bucket, wanted)) {
             self.violate("a migration before the buckets were equal");
