@@ -185,8 +185,7 @@ fn requests_are_remembered_for_twice_the_window_and_then_forgotten(kept: Kept) {
     recorded(&server, &old, 2 * CHANGE_WINDOW_SECONDS + 5);
     recorded(&server, &young, 2 * CHANGE_WINDOW_SECONDS - 60);
     let server = server.filled();
-    server.send(OWNER, new_room("a").nonce(&old)).refused(409, "nonce-reused");
-    // A service tidies up as it begins.
+    // A service tidies up as it begins; the first one may still be at it.
     let second = server.host.serve(&[]);
     let begun = Instant::now();
     while second.send(OWNER, new_room("a").nonce(&old)).status == 409 {
