@@ -135,10 +135,15 @@ impl Bed {
         self.kubectl().run(args).unwrap();
     }
 
+    /// The node on which the operator runs.
+    pub fn node_of_operator(&self) -> String {
+        let pods = self.get(SYSTEM, "pods").unwrap();
+        pods["items"][0]["spec"]["nodeName"].as_str().unwrap().to_owned()
+    }
+
     /// The nodes on which the operator does not run.
     pub fn nodes_without_operator(&self) -> Vec<String> {
-        let pods = self.get(SYSTEM, "pods").unwrap();
-        let home = pods["items"][0]["spec"]["nodeName"].as_str().unwrap().to_owned();
+        let home = self.node_of_operator();
         self.cluster.nodes().filter(|node| *node != home).map(str::to_owned).collect()
     }
 

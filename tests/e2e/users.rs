@@ -66,9 +66,11 @@ fn start(subject: Subject<'_>) {
         .map(|server| format!("nats://{name}-nats-{server}.{name}-nats-headless.{namespace}.svc"))
         .collect();
     let servers = servers.join(",");
+    // Beside the operator: stories turn the other nodes off.
+    let node = bed.node_of_operator();
     let manifest = format!(
         "{{apiVersion: v1, kind: Pod, metadata: {{name: users, namespace: {namespace}}}, spec: {{\
-         terminationGracePeriodSeconds: 1, securityContext: {{fsGroup: 65532}}, \
+         nodeName: {node}, terminationGracePeriodSeconds: 1, securityContext: {{fsGroup: 65532}}, \
          containers: [{{name: membershipd, image: '{IMAGE}', command: [/membershipd, serve], \
          env: [{{name: MEMBERSHIPD_STORE, value: jetstream}}, \
          {{name: MEMBERSHIPD_NATS_URL, value: '{servers}'}}, \
