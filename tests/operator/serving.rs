@@ -55,6 +55,35 @@ fn second(fake: &mut Fake, probe: &mut Probe, crash: &mut Crash) {
     assert_eq!(fake.violations, Vec::<String>::new());
 }
 
+/// What follows from a beginning, with more than so many writes, ends as it does undisturbed when a
+/// pass dies before or after any one of them.
+fn survives_a_crash_at_any_write(
+    begin: impl Fn() -> (Fake, Probe),
+    least: usize,
+    holds: impl Fn(&Fake),
+) {
+    let (mut reference, mut probe) = begin();
+    let first = reference.writes;
+    rest(&mut reference, &mut probe);
+    assert!(reference.writes > first + least, "{} writes", reference.writes - first);
+    for write in first + 1..=reference.writes {
+        for after in [false, true] {
+            let (mut fake, mut probe) = begin();
+            let mut crash = Crash::at(write, after);
+            for _ in 0..LONG {
+                second(&mut fake, &mut probe, &mut crash);
+                if crash.happened {
+                    break;
+                }
+            }
+            assert!(crash.happened, "write {write} is never made");
+            rest(&mut fake, &mut Probe::default());
+            assert_eq!(fake.end_state(), reference.end_state(), "write {write}");
+            holds(&fake);
+        }
+    }
+}
+
 fn seconds(fake: &mut Fake, probe: &mut Probe, number: u32) {
     for _ in 0..number {
         second(fake, probe, &mut Crash::never());
@@ -210,26 +239,7 @@ fn the_end_of_a_cut_over_is_the_same_after_a_crash_at_any_write() {
         fake.edit(&cut_over());
         (fake, probe)
     };
-    let (mut reference, mut probe) = begin();
-    let first = reference.writes;
-    rest(&mut reference, &mut probe);
-    assert!(reference.writes > first + 3, "{} writes", reference.writes - first);
-    for write in first + 1..=reference.writes {
-        for after in [false, true] {
-            let (mut fake, mut probe) = begin();
-            let mut crash = Crash::at(write, after);
-            for _ in 0..LONG {
-                second(&mut fake, &mut probe, &mut crash);
-                if crash.happened {
-                    break;
-                }
-            }
-            assert!(crash.happened, "write {write} is never made");
-            rest(&mut fake, &mut Probe::default());
-            assert_eq!(fake.end_state(), reference.end_state(), "write {write}");
-            assert_eq!(fake.migration.made, 1, "write {write}");
-        }
-    }
+    survives_a_crash_at_any_write(begin, 3, |fake| assert_eq!(fake.migration.made, 1));
 }
 
 #[test]
@@ -404,26 +414,8 @@ fn giving_up_survives_a_crash_at_any_write() {
         (fake, probe)
     };
     let start = begin();
-    let (mut reference, mut probe) = start.clone();
-    let first = reference.writes;
-    rest(&mut reference, &mut probe);
-    assert!(reference.writes >= first + 3, "suspended, unfenced, deleted");
-    for write in first + 1..=reference.writes {
-        for after in [false, true] {
-            let (mut fake, mut probe) = start.clone();
-            let mut crash = Crash::at(write, after);
-            for _ in 0..LONG {
-                second(&mut fake, &mut probe, &mut crash);
-                if crash.happened {
-                    break;
-                }
-            }
-            assert!(crash.happened, "write {write} is never made");
-            rest(&mut fake, &mut Probe::default());
-            assert!(!fake.migration.fenced, "write {write}");
-            assert_eq!(fake.end_state(), reference.end_state(), "write {write}");
-        }
-    }
+    let unfenced = |fake: &Fake| assert!(!fake.migration.fenced);
+    survives_a_crash_at_any_write(|| start.clone(), 2, unfenced);
 }
 
 #[test]

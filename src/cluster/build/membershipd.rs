@@ -19,7 +19,7 @@ use super::pod::{mount, port, restricted};
 use super::secret::SEED_KEY;
 use super::{Facts, digest, metadata, pod_disruption_budget, pod_options, service};
 use crate::api::CONFIG_DIGEST;
-use crate::api::v1alpha1::FirstAdmin;
+use crate::api::v1alpha1::{AntiAffinity, FirstAdmin};
 use crate::cluster::migration;
 use crate::cluster::names::{Role, STORE_LABEL};
 use crate::cluster::serving::{Source, Wanted};
@@ -80,7 +80,8 @@ fn buckets_deployment(cluster: &ValidatedCluster, wanted: &Wanted, facts: &Facts
     let container = container(wanted, facts, bucket_arguments(cluster), key);
     let own = labels(cluster, Source::Buckets);
     let spec = pod(container, seed_of(cluster, Role::Membershipd));
-    let spec = pod_options::apply_to_service(&wanted.pod, &own, spec);
+    // Without a volume of its own, none need wait for a node of its own.
+    let spec = pod_options::apply(&wanted.pod, own, AntiAffinity::Preferred, spec);
     let mut template = template(cluster, wanted, Source::Buckets, spec);
     // A new key is read at the start only.
     let annotations = template.metadata.get_or_insert_default().annotations.get_or_insert_default();

@@ -40,7 +40,8 @@ pub(super) fn build(cluster: &ValidatedCluster, image: &str) -> PodSpec {
         volumes: Some(vec![config]),
         ..PodSpec::default()
     };
-    pod_options::apply(cluster, spec)
+    let selector = cluster.names.selector();
+    pod_options::apply(&cluster.pod, selector, cluster.anti_affinity, spec)
 }
 
 fn container(cluster: &ValidatedCluster, image: &str) -> Container {

@@ -19,13 +19,16 @@ use crate::cluster::validate::ValidatedCluster;
 /// The user and groups when nothing is said: "nobody" in distroless images.
 const NOBODY: i64 = 65_532;
 
-/// The pod with the options of the NATS part.
-pub(super) fn apply(cluster: &ValidatedCluster, spec: PodSpec) -> PodSpec {
-    let options = &cluster.pod;
-    let selector =
-        LabelSelector { match_labels: Some(cluster.names.selector()), ..LabelSelector::default() };
+/// The pod with the options of a part whose pods, which these labels find, keep apart.
+pub(super) fn apply(
+    options: &PodOptions,
+    labels: BTreeMap<String, String>,
+    rule: AntiAffinity,
+    spec: PodSpec,
+) -> PodSpec {
+    let selector = LabelSelector { match_labels: Some(labels), ..LabelSelector::default() };
     PodSpec {
-        affinity: Some(apart(cluster.anti_affinity, &selector)),
+        affinity: Some(apart(rule, &selector)),
         security_context: Some(users(options.pod_security_context.as_ref(), Some(NOBODY))),
         ..placed(options, &selector, spec)
     }
@@ -41,21 +44,6 @@ pub(super) fn apply_to_guest(
     let selector = LabelSelector { match_labels: Some(labels.clone()), ..LabelSelector::default() };
     PodSpec {
         security_context: Some(users(options.pod_security_context.as_ref(), None)),
-        ..placed(options, &selector, spec)
-    }
-}
-
-/// The pod with the options of a part that has no volume and whose pods spread as far as they can:
-/// none waits for a node of its own.
-pub(super) fn apply_to_service(
-    options: &PodOptions,
-    labels: &BTreeMap<String, String>,
-    spec: PodSpec,
-) -> PodSpec {
-    let selector = LabelSelector { match_labels: Some(labels.clone()), ..LabelSelector::default() };
-    PodSpec {
-        affinity: Some(apart(AntiAffinity::Preferred, &selector)),
-        security_context: Some(users(options.pod_security_context.as_ref(), Some(NOBODY))),
         ..placed(options, &selector, spec)
     }
 }

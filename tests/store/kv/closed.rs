@@ -16,7 +16,7 @@ use membership_operator::membership::{Decision, DenyReason, ErrorKind, Membershi
 use testbed::nats::{LinkState, Role as User};
 
 use super::servers::{HEALING, Home, ONE, own};
-use super::wires::{Answers, CountsFences, FallsBack, Wire};
+use super::wires::{Answers, CountsFences, FallsBack, Nature, Wire};
 use crate::contract::{denial, refusal};
 use crate::words::{guest, new_user, plain_room, room, soon, user};
 
@@ -151,7 +151,7 @@ async fn a_leader_of_the_past_cannot_say_that_there_is_nobody_to_send_away() {
     deaf.revoke_user(&user(3), slowly()).await.unwrap();
 }
 
-async fn furnished_behind(nature: Answers) -> (Home, Arc<Wire<Answers>>, Arc<KvStore>) {
+async fn furnished_behind<N: Nature + 'static>(nature: N) -> (Home, Arc<Wire<N>>, Arc<KvStore>) {
     let home = ONE.home().await;
     home.init().await;
     let wire = Arc::new(Wire { link: home.link(Role::Membershipd), nature });
@@ -229,12 +229,8 @@ async fn what_is_read_after_a_fence_lets_nobody_in() {
 /// What was read for one question is proven for the next one by a fence alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_who_asks_again_is_not_read_again_and_still_proven() {
-    let home = ONE.home().await;
-    home.init().await;
-    let link = home.link(Role::Membershipd);
-    let wire = Arc::new(Wire { link, nature: FallsBack::default() });
-    let (store, beside) = (home.open_through(Arc::clone(&wire) as _).await, home.open().await);
-    furnished(&beside).await;
+    let (home, wire, store) = furnished_behind(FallsBack::default()).await;
+    let beside = home.open().await;
     assert!(ask(&store, 2, None).await.is_admit());
     // From now on nobody answers what the store reads.
     let place = format!("$JS.API.STREAM.MSG.GET.KV_{}_users", home.prefix);
@@ -250,12 +246,7 @@ async fn a_user_who_asks_again_is_not_read_again_and_still_proven() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_about_another_record_lets_nobody_in() {
-    let home = ONE.home().await;
-    home.init().await;
-    let link = home.link(Role::Membershipd);
-    let wire = Arc::new(Wire { link, nature: FallsBack::default() });
-    let store = home.open_through(Arc::clone(&wire) as _).await;
-    furnished(&store).await;
+    let (home, wire, store) = furnished_behind(FallsBack::default()).await;
     let subject = format!("$KV.{}_users.{}", home.prefix, user(1));
     let (place, admin) = asked(&home, "users", &subject).await;
     wire.nature.past.lock().unwrap().insert(place, admin);
