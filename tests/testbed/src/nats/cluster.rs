@@ -235,8 +235,13 @@ impl Nats {
 
     /// Parts a server from all its peers; clients still reach it. [`LinkState::Open`] heals it.
     pub fn part(&self, index: usize, state: LinkState) {
-        for ((from, to), link) in &self.routes {
-            if *from == index || *to == index {
+        (0..self.size()).for_each(|peer| self.part_two(index, peer, state));
+    }
+
+    /// Parts two servers from each other; a third still reaches both.
+    pub fn part_two(&self, one: usize, other: usize, state: LinkState) {
+        for (ends, link) in &self.routes {
+            if *ends == (one, other) || *ends == (other, one) {
                 link.set(state);
             }
         }

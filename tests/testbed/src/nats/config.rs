@@ -40,6 +40,9 @@ struct JetStream {
     max_memory_store: u64,
 }
 
+/// Where nobody listens: a server that dials it for a peer's sake gives up at once.
+const NOWHERE: &str = "127.0.0.1:1";
+
 #[derive(Debug, Serialize)]
 struct Cluster {
     name: &'static str,
@@ -48,8 +51,10 @@ struct Cluster {
     routes: Vec<String>,
     /// -1: one route a peer. The default pool of three churns on a small cluster.
     pool_size: i8,
-    /// Servers would dial addresses that peers advertise, past the links of this test bed.
+    /// Clients would be told of servers that they were not given.
     no_advertise: bool,
+    /// What a peer tells the third server, which would dial it past the links: [`NOWHERE`].
+    advertise: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -109,6 +114,7 @@ impl ServerConfig {
                     .collect(),
                 pool_size: -1,
                 no_advertise: true,
+                advertise: NOWHERE,
             }),
             accounts: accounts(users),
             system_account: SYSTEM_ACCOUNT,
