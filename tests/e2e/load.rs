@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_nats::Client;
 use membership_operator::jetstream::connect::{NatsOptions, Role};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -39,7 +40,22 @@ impl Drop for Forward {
 }
 
 impl Load {
+    /// To the first server of a cluster, as the service.
     pub fn on(subject: &Subject<'_>) -> Self {
+        let Subject { bed, namespace, name } = subject;
+        let secret = bed.get(namespace, &format!("secret/{name}-nats-membershipd")).unwrap();
+        let seed = data_encoding::BASE64
+            .decode(secret["data"]["seed"].as_str().unwrap().as_bytes())
+            .unwrap();
+        Self::with(subject, |options| options.seed(String::from_utf8(seed).unwrap().into()))
+    }
+
+    /// To the first server of a cluster that lets in anybody.
+    pub fn as_anybody(subject: &Subject<'_>) -> Self {
+        Self::with(subject, |options| options)
+    }
+
+    fn with(subject: &Subject<'_>, more: impl FnOnce(NatsOptions) -> NatsOptions) -> Self {
         let Subject { bed, namespace, name } = subject;
         let pod = format!("pod/{name}-nats-0");
         let mut command = bed.kubectl().command();
@@ -49,16 +65,17 @@ impl Load {
         let mut line = String::new();
         lines.read_line(&mut line).unwrap();
         let address = line.split_whitespace().find(|word| word.starts_with("127.0.0.1:")).unwrap();
-        let secret = bed.get(namespace, &format!("secret/{name}-nats-membershipd")).unwrap();
-        let seed = data_encoding::BASE64
-            .decode(secret["data"]["seed"].as_str().unwrap().as_bytes())
-            .unwrap();
-        let options = NatsOptions::new(&format!("nats://{address}"), Role::Membershipd)
-            .unwrap()
-            .seed(String::from_utf8(seed).unwrap().into());
+        let address = format!("nats://{address}");
+        let options = more(NatsOptions::new(&address, Role::Membershipd).unwrap());
         let runtime = Runtime::new().unwrap();
         let client = within("a connection", || runtime.block_on(options.connect()).ok());
         Self { runtime, client, _forward: forward, _lines: lines }
+    }
+
+    /// What the servers answer to a request without a body.
+    pub fn ask(&self, subject: &str) -> Option<Value> {
+        let asked = self.client.request(subject.to_owned(), Vec::new().into());
+        serde_json::from_slice(&self.runtime.block_on(asked).ok()?.payload).ok()
     }
 
     /// Writes keys of a size into a bucket; all are acknowledged when this returns.
@@ -108,8 +125,7 @@ fn write(
     async move {
         let answer = client.request(subject, value.into()).await;
         answer.is_ok_and(|answer| {
-            serde_json::from_slice::<serde_json::Value>(&answer.payload)
-                .is_ok_and(|ack| ack["seq"].is_u64())
+            serde_json::from_slice::<Value>(&answer.payload).is_ok_and(|ack| ack["seq"].is_u64())
         })
     }
 }
