@@ -5,7 +5,7 @@
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --bins \
+RUN cargo build --release --locked --package membership-operator --bins \
     && mkdir /out \
     && cp target/*/release/membership-operator target/*/release/membershipd /out/
 

@@ -45,7 +45,7 @@ fresh-clone: ## make demo and make test from a new clone with an empty cache; pr
 
 .PHONY: bench
 bench: preflight prepare ## Print the figures of the test bed, the operator, a migration and the service
-	cargo build --release --bins --locked
+	cargo build --release --package membership-operator --bins --locked
 	$(TESTBED) bench
 	cargo test --locked --test e2e figures_of -- --ignored --nocapture --test-threads 1
 	cargo test --locked --test store figures_of -- --ignored --nocapture --test-threads 1
@@ -71,5 +71,5 @@ preflight:
 
 .PHONY: prepare
 prepare:
-	cargo build --package testbed --locked
+	cargo build --bin testbed --locked
 	$(TESTBED) prepare

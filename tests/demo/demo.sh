@@ -15,9 +15,8 @@ began=$SECONDS
 say() { printf '\n== %s  [%ds]\n' "$1" $((SECONDS - began)); }
 
 say 'Building the programs'
-cargo build --locked --bins --example sample
-# The same selection again: another one would build the dependencies with other features.
-built=$(dirname "$(cargo build --locked --bins --example sample --message-format=json 2>/dev/null |
+cargo build --locked --bins
+built=$(dirname "$(cargo build --locked --bins --message-format=json 2>/dev/null |
     sed -n 's/.*"executable":"\([^"]*\/membershipd\)".*/\1/p')")
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 image=${IMAGE:-ghcr.io/unibus/membership-operator:$version}
@@ -52,7 +51,7 @@ say 'Installing the operator by its chart'
 "$kubectl" get pods --namespace membership-system
 
 say 'A claim with the SQLite file of a service that ran before'
-"$built/examples/sample" "$scratch/membership.db"
+"$built/sample" "$scratch/membership.db"
 "$kubectl" create namespace "$namespace" --dry-run=client -o yaml | "$kubectl" apply -f - >/dev/null
 k apply -f tests/demo/source.yaml
 k wait --for=condition=Ready pod/old-service --timeout=180s >/dev/null

@@ -25,6 +25,8 @@ pub enum Tool {
     Schemathesis,
     /// An authorisation service beside which ours is measured.
     OpenFga,
+    /// The JetStream controller beside which the operator is measured.
+    Nack,
 }
 
 /// How a tool is built.
@@ -67,6 +69,8 @@ pub enum Program {
     Schemathesis,
     /// `openfga`
     OpenFga,
+    /// `nack`, which its own image calls `jetstream-controller`
+    Nack,
 }
 
 /// A file of what a tool is built from, as committed.
@@ -88,9 +92,10 @@ macro_rules! module {
 
 impl Tool {
     /// Every tool, the longest build first, so that a failure shows early.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Kubernetes,
         Self::OpenFga,
+        Self::Nack,
         Self::CoreDns,
         Self::Helm,
         Self::LocalPathProvisioner,
@@ -104,7 +109,8 @@ impl Tool {
     /// asks for them.
     #[must_use]
     pub fn prepared() -> Vec<Self> {
-        Self::ALL.into_iter().filter(|tool| *tool != Self::OpenFga).collect()
+        let for_figures = [Self::OpenFga, Self::Nack];
+        Self::ALL.into_iter().filter(|tool| !for_figures.contains(tool)).collect()
     }
 
     /// The name of the tool, of its folder under `tools/` and of what is built.
@@ -120,6 +126,7 @@ impl Tool {
             Self::LocalPathProvisioner => "local-path-provisioner",
             Self::Schemathesis => "schemathesis",
             Self::OpenFga => "openfga",
+            Self::Nack => "nack",
         }
     }
 
@@ -146,6 +153,7 @@ impl Tool {
             Self::LocalPathProvisioner => "github.com/rancher/local-path-provisioner",
             Self::Schemathesis => "schemathesis",
             Self::OpenFga => "github.com/openfga/openfga",
+            Self::Nack => "github.com/nats-io/nack",
         }
     }
 
@@ -154,27 +162,28 @@ impl Tool {
         match self {
             Self::Kubernetes => module!("kubernetes", "go.mod", "go.sum", "main.go"),
             Self::Etcd => module!("etcd", "go.mod", "go.sum"),
-            Self::CoreDns => module!("coredns", "go.mod", "go.sum"),
+            Self::CoreDns => module!("coredns", "go.mod", "go.sum", "main.go"),
             Self::NatsServer => module!("nats-server", "go.mod", "go.sum"),
             Self::NatsCli => module!("nats", "go.mod", "go.sum"),
             Self::Helm => module!("helm", "go.mod", "go.sum"),
             Self::LocalPathProvisioner => module!("local-path-provisioner", "go.mod", "go.sum"),
             Self::Schemathesis => module!("schemathesis", "requirements.txt"),
             Self::OpenFga => module!("openfga", "go.mod", "go.sum"),
+            Self::Nack => module!("nack", "go.mod", "go.sum"),
         }
     }
 
     /// How it is built.
     pub(super) const fn recipe(self) -> Recipe {
         match self {
-            Self::Kubernetes => Recipe::Go("."),
+            Self::Kubernetes | Self::CoreDns => Recipe::Go("."),
             Self::Etcd
-            | Self::CoreDns
             | Self::NatsServer
             | Self::NatsCli
             | Self::Helm
             | Self::LocalPathProvisioner
-            | Self::OpenFga => Recipe::Go("tool"),
+            | Self::OpenFga
+            | Self::Nack => Recipe::Go("tool"),
             Self::Schemathesis => Recipe::Python("schemathesis.cli"),
         }
     }
@@ -197,6 +206,7 @@ impl Tool {
                 vec![("helm.sh/helm/v4/internal/version.version", format!("v{version}"))]
             }
             Self::LocalPathProvisioner => vec![("main.VERSION", format!("v{version}"))],
+            Self::Nack => vec![("main.Version", version.to_owned())],
             Self::Etcd | Self::CoreDns | Self::NatsServer | Self::OpenFga | Self::Schemathesis => {
                 Vec::new()
             }
@@ -214,7 +224,8 @@ impl Tool {
             | Self::NatsCli
             | Self::Helm
             | Self::LocalPathProvisioner
-            | Self::OpenFga => 3 * 1024,
+            | Self::OpenFga
+            | Self::Nack => 3 * 1024,
             Self::Schemathesis => 512,
         }
     }
@@ -238,6 +249,7 @@ impl Tool {
             Self::LocalPathProvisioner => &[Program::LocalPathProvisioner],
             Self::Schemathesis => &[Program::Schemathesis],
             Self::OpenFga => &[Program::OpenFga],
+            Self::Nack => &[Program::Nack],
         }
     }
 }
@@ -292,6 +304,7 @@ impl Program {
             Self::LocalPathProvisioner => "local-path-provisioner",
             Self::Schemathesis => "schemathesis",
             Self::OpenFga => "openfga",
+            Self::Nack => "nack",
         }
     }
 
@@ -313,6 +326,7 @@ impl Program {
             Self::LocalPathProvisioner => Tool::LocalPathProvisioner,
             Self::Schemathesis => Tool::Schemathesis,
             Self::OpenFga => Tool::OpenFga,
+            Self::Nack => Tool::Nack,
         }
     }
 }
@@ -344,6 +358,7 @@ mod tests {
         let expected = [
             "kubernetes 1.36.3",
             "openfga 1.22.1",
+            "nack 0.23.0",
             "coredns 1.14.7",
             "helm 4.3.1",
             "local-path-provisioner 0.0.30",
@@ -378,8 +393,8 @@ mod tests {
     #[test]
     fn what_only_figures_need_is_not_prepared() {
         let prepared = Tool::prepared();
-        assert_eq!(prepared.len(), Tool::ALL.len() - 1);
-        assert!(!prepared.contains(&Tool::OpenFga));
+        assert_eq!(prepared.len(), Tool::ALL.len() - 2);
+        assert!(!prepared.contains(&Tool::OpenFga) && !prepared.contains(&Tool::Nack));
     }
 
     #[test]
