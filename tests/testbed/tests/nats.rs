@@ -114,16 +114,15 @@ async fn a_parted_or_frozen_leader_loses_its_place_and_comes_back() {
 /// Its peers tell each other where they are. One who dialled that would be parted by no link.
 #[tokio::test]
 async fn servers_reach_each_other_by_their_links_alone() {
-    let mut nats = Nats::started(NatsOptions::cluster_of(3)).await.unwrap();
+    let nats = Nats::started(NatsOptions::cluster_of(3)).await.unwrap();
     nats.part_two(0, 1, LinkState::Cut);
     nats.kill(0).unwrap();
     nats.start(0).unwrap();
-    for (index, routes) in [(0, 1), (1, 1), (2, 2)] {
-        let end = Instant::now() + PATIENCE;
-        while nats.monitor(index, "ROUTEZ", &json!({})).await.unwrap()["num_routes"] != routes {
-            assert!(Instant::now() < end, "server {index} has not {routes} routes");
-        }
+    let end = Instant::now() + PATIENCE;
+    while !nats.monitor(2, "ROUTEZ", &json!({})).await.is_ok_and(|said| said["num_routes"] == 2) {
+        assert!(Instant::now() < end, "the third server does not reach both");
     }
+    // The third one has told the second one of the first; a dial on loopback takes milliseconds.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let routes = nats.monitor(1, "ROUTEZ", &json!({})).await.unwrap();
     assert_eq!(routes["num_routes"], 1, "{routes}");

@@ -60,9 +60,10 @@ fn go_arguments(tool: Tool, package: &str) -> Vec<String> {
     let set = |(variable, value)| format!(" -X {variable}={value}");
     let linking =
         "-s -w".to_owned() + &tool.link_variables().into_iter().map(set).collect::<String>();
-    ["build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", &linking, package]
-        .map(str::to_owned)
-        .to_vec()
+    // Debug information is not linked in, by -w, and takes an eighth of the time to make.
+    let compiling = "-gcflags=all=-dwarf=false";
+    let fixed = ["build", "-trimpath", "-buildvcs=false", "-mod=readonly", compiling];
+    [&fixed[..], &["-ldflags", &linking, package]].concat().into_iter().map(str::to_owned).collect()
 }
 
 /// Builds a tool into the empty folder `into`, with `go_cache` as Go's build cache.
@@ -179,7 +180,7 @@ mod tests {
         let arguments = arguments(Tool::Helm).join(" ");
         assert_eq!(
             arguments,
-            "build -trimpath -buildvcs=false -mod=readonly -ldflags \
+            "build -trimpath -buildvcs=false -mod=readonly -gcflags=all=-dwarf=false -ldflags \
              -s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1 tool"
         );
     }
