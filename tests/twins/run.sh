@@ -36,7 +36,7 @@ git worktree add --quiet --detach "$tree" HEAD
 
 # What a test does not need is not built: the store's tests need neither the operator nor the service.
 part() {
-    echo --locked --no-default-features
+    echo --locked --package membership-operator --no-default-features
     [ "$2" = store ] || echo --features service
 }
 

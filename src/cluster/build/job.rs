@@ -143,6 +143,9 @@ fn template(
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         restart_policy: Some("Never".to_owned()),
+        // The kernel keeps SIGTERM from a first process that does not ask for it, and a move may be
+        // killed anywhere: one that is given up must not go on for the usual half minute.
+        termination_grace_period_seconds: Some(1),
         ..pod
     };
     let annotations = Some(wanted.pod.annotations.clone()).filter(|some| !some.is_empty());
