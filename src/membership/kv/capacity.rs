@@ -14,7 +14,7 @@ use crate::membership::error::StoreResult;
 const FRESH: Duration = Duration::from_millis(250);
 
 /// What a message takes beside its payload at least: subject, headers and the server's own record of
-/// it. Rather too little than too much: a store that was full by a guess would take things again.
+/// it.
 const OVERHEAD: u64 = 64;
 
 #[derive(Default)]
@@ -26,7 +26,20 @@ pub(super) struct Capacity {
 struct Seen {
     when: Instant,
     bytes: u64,
+    /// What this process wrote since: too much where a record was written over.
+    written: u64,
     limit: u64,
+}
+
+impl Seen {
+    const fn is_full(&self) -> bool {
+        self.bytes.saturating_add(self.written) >= self.limit
+    }
+
+    /// Nothing is refused by a guess: the bucket would take things again.
+    fn is_enough(&self) -> bool {
+        self.when.elapsed() < FRESH && (self.written == 0 || !self.is_full())
+    }
 }
 
 impl Capacity {
@@ -34,11 +47,13 @@ impl Capacity {
     pub(super) fn grew(&self, bucket: Bucket, payload: usize) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(seen) = seen.get_mut(&bucket) {
-            seen.bytes += OVERHEAD + u64::try_from(payload).unwrap_or(u64::MAX / 2);
+            let message = OVERHEAD.saturating_add(u64::try_from(payload).unwrap_or(u64::MAX));
+            seen.written = seen.written.saturating_add(message);
         }
     }
 
-    /// Whether a bucket takes nothing that grows. Looks at it when the last look is old.
+    /// Whether a bucket takes nothing that grows. Looks at it when the last look is old, and before it
+    /// says so of what was only counted.
     ///
     /// # Errors
     /// Those of the look.
@@ -48,18 +63,18 @@ impl Capacity {
         look: impl Future<Output = StoreResult<StreamInfo>>,
     ) -> StoreResult<bool> {
         let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&bucket).copied();
-        let seen = match known.filter(|seen| seen.when.elapsed() < FRESH) {
+        let seen = match known.filter(Seen::is_enough) {
             Some(seen) => seen,
             None => {
                 let info = look.await?;
                 let (bytes, limit) = (info.state.bytes, growth_limit(&info));
-                let seen = Seen { when: Instant::now(), bytes, limit };
+                let seen = Seen { when: Instant::now(), bytes, written: 0, limit };
                 let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 all.insert(bucket, seen);
                 seen
             }
         };
-        Ok(seen.bytes >= seen.limit)
+        Ok(seen.is_full())
     }
 }
 
@@ -76,6 +91,20 @@ const fn four_fifths(max: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_only_counted_refuses_nothing_before_another_look() {
+        for (bytes, written, enough, full) in [
+            (79, 0, true, false),
+            (80, 0, true, true),
+            (70, 9, true, false),
+            (70, 10, false, true),
+            (u64::MAX, 1, false, true),
+        ] {
+            let seen = Seen { when: Instant::now(), bytes, written, limit: 80 };
+            assert_eq!((seen.is_enough(), seen.is_full()), (enough, full), "{bytes} + {written}");
+        }
+    }
 
     #[test]
     fn a_bucket_is_full_at_four_fifths() {
