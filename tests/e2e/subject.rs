@@ -134,11 +134,7 @@ impl<'a> Subject<'a> {
             label == self.name && pod["metadata"]["ownerReferences"][0]["kind"] == "StatefulSet"
         });
         ours.map(|pod| {
-            let conditions = pod["status"]["conditions"].as_array();
-            let ready = conditions
-                .into_iter()
-                .flatten()
-                .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
+            let ready = condition(pod, "Ready", "status") == "True";
             (pod["metadata"]["uid"].as_str().unwrap().to_owned(), ready)
         })
         .collect()
@@ -153,7 +149,8 @@ impl<'a> Subject<'a> {
     }
 }
 
-fn condition<'v>(resource: &'v Value, kind: &str, part: &str) -> &'v Value {
+/// A part of a condition that an object of whatever kind has; null without it.
+pub fn condition<'v>(resource: &'v Value, kind: &str, part: &str) -> &'v Value {
     let conditions = resource["status"]["conditions"].as_array();
     let found = conditions.into_iter().flatten().find(|condition| condition["type"] == kind);
     found.map_or(&Value::Null, |condition| &condition[part])

@@ -16,7 +16,7 @@ use super::watched::Watched;
 use super::{Row, print, spread};
 use crate::bed::{Bed, turn, within};
 use crate::load::Load;
-use crate::subject::Subject;
+use crate::subject::{Subject, condition};
 
 /// Cold starts that are measured.
 const ROUNDS: usize = 3;
@@ -109,12 +109,8 @@ impl Nack<'_> {
     fn is_ready(&self, bucket: &str) -> bool {
         let found = self.bed().get(self.0.namespace, &format!("keyvalue/{bucket}"));
         found.is_some_and(|found| {
-            let conditions = found["status"]["conditions"].as_array();
-            let ready = conditions
-                .into_iter()
-                .flatten()
-                .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
-            ready && found["status"]["observedGeneration"] == found["metadata"]["generation"]
+            condition(&found, "Ready", "status") == "True"
+                && found["status"]["observedGeneration"] == found["metadata"]["generation"]
         })
     }
 
