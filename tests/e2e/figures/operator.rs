@@ -23,8 +23,13 @@ const WHILE: Duration = Duration::from_secs(60);
 /// Writes a second of the load.
 const WRITES: u32 = 200;
 
-/// How many resources are many.
-const MANY: u32 = 100;
+/// How many resources are many, and how many of them are begun together: the machine starts their
+/// servers.
+const MANY: usize = 100;
+const AT_ONCE: usize = 10;
+
+/// A cluster of one server: a hundred of three are too many for one machine.
+const SMALL: &str = "{replicas: 1, nats: {storage: {size: 1Gi}}, buckets: {maxBytes: 32Mi}}";
 
 #[test]
 #[ignore = "figures: run by `make bench`"]
@@ -33,15 +38,21 @@ fn figures_of_the_operator() {
     let mut table = cold_starts(&bed);
     table.extend(watch(&bed, "1 cluster at rest", REST, || sleep(REST)));
     table.extend(under_load(&bed));
-    for number in 0..MANY {
-        let name = format!("idle-{number}");
-        Subject::new(&bed, "idle", &name).apply("{suspend: true}");
-    }
-    sleep(Duration::from_secs(10));
-    let many = format!("1 cluster and {MANY} suspended ones at rest");
+    begin_many(&bed);
+    let many = format!("1 cluster of three servers and {MANY} of one at rest");
     table.extend(watch(&bed, &many, WHILE, || sleep(WHILE)));
     table.extend(image_size());
     print(table);
+}
+
+fn begin_many(bed: &Bed) {
+    let names: Vec<String> = (0..MANY).map(|number| format!("small-{number}")).collect();
+    for some in names.chunks(AT_ONCE) {
+        let some: Vec<_> = some.iter().map(|name| Subject::new(bed, "many", name)).collect();
+        some.iter().for_each(|subject| subject.apply(SMALL));
+        some.iter().for_each(Subject::rests);
+    }
+    sleep(Duration::from_secs(10));
 }
 
 /// Several cold starts; the last one's cluster stays.
