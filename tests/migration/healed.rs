@@ -3,13 +3,12 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use serde_json::json;
 
 use crate::environment::{fence_of, in_mounts};
-use crate::program::{Bus, Ran, lines, migrate, program, run};
+use crate::program::{Bus, Ran, lines, migrate, program, run, run_as};
 use crate::sources::{LEGACY_TABLES, Source, legacy_rows, user};
 
 /// The user as whom a Job runs.
@@ -111,7 +110,8 @@ async fn a_file_of_another_user_is_moved_once_it_is_given_to_the_one_who_moves()
 fn as_nobody(bus: &Bus, key: &Path, db: &Path) -> Ran {
     let mut command = program(bus, "UNIBUS");
     command.env("MEMBERSHIPD_NKEY", key).args(["migrate-to-kv", "-o", "json", "--db"]).arg(db);
-    command.args(["--max-bytes", "16Mi"]).uid(NOBODY).gid(NOBODY).output().unwrap().into()
+    command.args(["--max-bytes", "16Mi"]);
+    run_as(NOBODY, db.parent().unwrap(), &command)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,12 +3,11 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::program::{Bus, Ran, migrate, without_servers};
+use crate::program::{Bus, Ran, migrate, run_as, without_servers};
 use crate::sources::Source;
 
 /// What the operator reads of a file.
@@ -41,8 +40,8 @@ fn a_file_of_another_user_is_told_by_user_and_mode() {
     fs::set_permissions(&source.path, Permissions::from_mode(0o600)).unwrap();
     chown(&source.path, Some(1000), Some(1000)).unwrap();
     let flags = ["--db", source.path.to_str().unwrap(), "--summary-file", last.to_str().unwrap()];
-    let mut command = without_servers(["migrate-to-kv"].into_iter().chain(flags));
-    let ran: Ran = command.uid(65532).gid(65532).output().unwrap().into();
+    let command = without_servers(["migrate-to-kv"].into_iter().chain(flags));
+    let ran = run_as(65532, source.folder.path(), &command);
     assert_eq!(ran.code, 3, "{ran:?}");
     let words = words(&last);
     let message = words["message"].as_str().unwrap();

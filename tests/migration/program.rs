@@ -1,6 +1,7 @@
 //! `membershipd migrate-to-kv` as the real program against real servers.
 
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -92,6 +93,18 @@ pub fn without_servers<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Co
     command.env_clear().env("MEMBERSHIPD_NATS_URL", NOWHERE).stdin(Stdio::null());
     command.args(args);
     command
+}
+
+/// Runs a command as another user, who may not enter the folder in which the program was built: by a
+/// copy of it in `folder`, which is open to all. `cp` writes it, since what this program has open for
+/// writing when another thread forks cannot be executed.
+pub fn run_as(user: u32, folder: &Path, command: &Command) -> Ran {
+    let copy = folder.join("membershipd");
+    assert!(Command::new("cp").arg(command.get_program()).arg(&copy).status().unwrap().success());
+    let env = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut copied = Command::new(copy);
+    copied.env_clear().envs(env).args(command.get_args()).stdin(Stdio::null());
+    copied.uid(user).gid(user).output().unwrap().into()
 }
 
 pub fn run<S: AsRef<OsStr>>(bus: &Bus, prefix: &str, args: impl IntoIterator<Item = S>) -> Ran {
