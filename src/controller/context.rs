@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::core::DeserializeGuard;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
 
 use super::access::NatsAccess;
 use super::error::Error;
+use super::events::Events;
 use super::figures::Figures;
 use super::probe::Probes;
 use crate::api::FIELD_MANAGER;
@@ -49,7 +50,7 @@ pub struct Context {
     pub(super) settings: Settings,
     pub(super) claim: Claim,
     pub(super) figures: Figures,
-    pub(super) recorder: Recorder,
+    pub(super) events: Events,
     pub(super) probes: Probes,
     back_offs: Mutex<HashMap<Key, BackOff>>,
 }
@@ -69,7 +70,7 @@ impl Context {
             instance: Some(settings.instance.clone()),
         };
         let context = Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            events: Events::new(client.clone(), reporter),
             probes: Probes::new(client.clone(), settings.access, wake),
             client,
             settings,

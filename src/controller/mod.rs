@@ -6,12 +6,14 @@
 //!   is the way to a cluster's servers.
 //! * [`program`] is `membership-operator run`.
 //! * `context` is what every pass needs, `figures` what is counted.
-//! * `apply` writes children, `execute` does steps, `report` writes status and Events.
+//! * `apply` writes children, `execute` does steps, `report` writes status and Events,
+//!   `events` each by its own words.
 
 mod access;
 mod apply;
 mod context;
 mod error;
+mod events;
 mod execute;
 mod figures;
 mod membershipd;

@@ -92,7 +92,7 @@ async fn publish(context: &Context, subject: &Subject<'_>, event: &Event) {
         action: event.action.to_owned(),
         secondary: None,
     };
-    let published = bounded("write an Event", context.recorder.publish(&event, &about)).await;
+    let published = bounded("write an Event", context.events.publish(&event, &about)).await;
     if let Err(error) = published {
         warn!(namespace = subject.namespace, name = subject.name, %error, "an Event is missing");
     }
