@@ -1,6 +1,7 @@
-//! What one look at Kubernetes and NATS found, as plain data, and whose an object is.
+//! What one look at Kubernetes and NATS found, as plain data; whose an object is, and whether a
+//! bucket is still the one that was made.
 //!
-//! Nothing is decided here but ownership. Who looks, and how, is no business of this room; what a
+//! Nothing else is decided here. Who looks, and how, is no business of this room; what a
 //! field must mean is written at the field.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -284,6 +285,24 @@ pub struct ProbeSnapshot {
     pub servers: BTreeMap<String, ServerFacts>,
 }
 
+impl ProbeSnapshot {
+    /// Whether a bucket has lost what it held: the control record lists it and it is gone, or it was
+    /// made at another time than the record says.
+    #[must_use]
+    pub fn has_lost(&self, bucket: Bucket) -> bool {
+        let (Some(record), Some(seen)) = (self.control.present(), self.buckets.get(&bucket)) else {
+            return false;
+        };
+        match &seen.stream {
+            Lookup::Unknown | Lookup::Unreadable { .. } => false,
+            Lookup::Absent => record.made.contains(&bucket),
+            Lookup::Present(stream) => {
+                record.born.get(&bucket).is_some_and(|born| *born != stream.created)
+            }
+        }
+    }
+}
+
 /// The answer to "is it there?". Only a server that knows may say no.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Lookup<T> {
@@ -329,6 +348,8 @@ pub struct StreamFacts {
     pub leader: Option<String>,
     /// The messages in it.
     pub messages: u64,
+    /// When it was made, in the servers' words: another time is another stream.
+    pub created: String,
 }
 
 /// The part of the control record that plans are made from.
@@ -340,6 +361,9 @@ pub struct ControlRecord {
     pub made: BTreeSet<Bucket>,
     /// The buckets whose loss a person accepted once.
     pub losses_accepted: BTreeSet<Bucket>,
+    /// When buckets were made that something was kept in since, in the servers' words. Compared for
+    /// being the same, never with a clock.
+    pub born: BTreeMap<Bucket, String>,
     /// How far a migration into the buckets has come, if one began.
     pub migration: Option<migration::Mark>,
     /// Whether the buckets were ever served from.

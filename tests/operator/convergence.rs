@@ -258,6 +258,27 @@ fn a_bucket_deleted_behind_our_back_is_not_made_again() {
 }
 
 #[test]
+fn a_bucket_made_anew_behind_our_back_is_as_lost_as_one_that_is_gone() {
+    let (mut fake, mut probe) = settled(&json!({}), 2);
+    // Nothing was kept in it yet.
+    fake.make_anew(Bucket::Users);
+    rest(&mut fake, &mut probe);
+    fake.write_records();
+    fake.make_anew(Bucket::Users);
+    let cluster_id = fake.control.as_ref().unwrap().cluster_id.clone();
+    let lost = Trouble::BucketLost { bucket: Bucket::Users, cluster_id: cluster_id.clone() };
+    assert_eq!(trouble(&mut fake, &mut probe), lost);
+    assert!(!holds(&fake, ConditionType::Ready));
+    let there = fake.streams[&Bucket::Users].created.clone();
+    fake.accept_loss = Some(format!("UNIBUS_users/{cluster_id}"));
+    rest(&mut fake, &mut probe);
+    assert_eq!(fake.streams[&Bucket::Users].created, there, "it stays as it is");
+    fake.write_records();
+    fake.make_anew(Bucket::Users);
+    assert_eq!(trouble(&mut fake, &mut probe), lost, "the word is used up");
+}
+
+#[test]
 fn a_lost_control_bucket_is_made_again_only_once_and_only_on_a_persons_word() {
     let (mut fake, mut probe) = settled(&json!({}), 2);
     let cluster_id = fake.control.as_ref().unwrap().cluster_id.clone();

@@ -8,7 +8,7 @@ use membership_operator::cluster::names::{Bucket, Role};
 use membership_operator::cluster::plan::{Child, Plan, Step, Trouble, Wait, plan};
 use membership_operator::cluster::settled::Unsettled;
 use membership_operator::cluster::world::{
-    ClaimMark, Found, Lookup, Ownership, SecretSeen, World, ownership,
+    ClaimMark, Found, Lookup, Ownership, SecretSeen, StreamFacts, World, ownership,
 };
 use serde_json::{Value, json};
 
@@ -292,6 +292,38 @@ fn nothing_is_raised_before_all_is_settled_equal_and_freshly_seen() {
         let plan = at_one_replica(change);
         nothing_is_done(&plan);
         assert!(waits(&plan.wait), "{row}: {:?}", plan.wait);
+    }
+}
+
+#[test]
+fn a_bucket_is_another_only_by_what_both_record_and_server_say_of_it() {
+    let at = |created: &str| {
+        Lookup::Present(StreamFacts {
+            replicas: 3,
+            created: created.to_owned(),
+            ..StreamFacts::default()
+        })
+    };
+    let unreadable = Lookup::Unreadable { why: "broken".to_owned() };
+    let table = [
+        (Some("then"), at("then"), false),
+        (None, at("then"), false),
+        (Some("then"), at("later"), true),
+        // Servers have no clock in common: earlier is another one, too.
+        (Some("then"), at("before"), true),
+        (Some("then"), Lookup::Unknown, false),
+        (Some("then"), unreadable, false),
+    ];
+    for (born, stream, lost) in table {
+        let plan = planned(&json!({}), |seen| {
+            let nats = seen.world.nats.as_mut().unwrap();
+            let Lookup::Present(record) = &mut nats.control else { unreachable!() };
+            record.born = born.map(|then| (Bucket::Rooms, then.to_owned())).into_iter().collect();
+            nats.buckets.get_mut(&Bucket::Rooms).unwrap().stream = stream.clone();
+        });
+        let told =
+            matches!(plan.wait, Wait::Person(Trouble::BucketLost { bucket: Bucket::Rooms, .. }));
+        assert_eq!(told, lost, "{born:?}, {stream:?}: {:?}", plan.wait);
     }
 }
 

@@ -100,12 +100,18 @@ async fn leaders_of_the_meta_group_and_of_a_stream_step_down_when_asked() {
         views.values().find_map(|view| view.streams.get("KV_UNIBUS_rooms")?.leader.clone())
     };
     let old = stream_leader(&until(&system, 3, |views| stream_leader(views).is_some()).await);
+    let made = async || {
+        let info = bucket::info(&operator, "UNIBUS_rooms", Budget::default()).await;
+        info.unwrap().unwrap().created
+    };
+    let before = made().await;
     api::step_down_stream(&operator, "KV_UNIBUS_rooms", Duration::from_secs(5)).await.unwrap();
     until(&system, 3, |views| {
         let new = stream_leader(views);
         new.is_some() && new != old
     })
     .await;
+    assert_eq!(made().await, before, "to the new leader it is another stream");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,6 +123,18 @@ async fn a_server_alone_has_no_meta_group_and_reloads_by_its_id() {
     assert_eq!((view.healthy, &view.meta), (true, &None));
     meta::reload(&system, &view.id, WITHIN).await.unwrap();
     assert!(meta::reload(&system, "NOBODY", WITHIN).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_of_a_server_alone_is_still_the_same_one_when_the_server_starts_again() {
+    let nats = Nats::started(Servers::single()).await.unwrap();
+    let operator = link(&nats, User::Operator, Role::Operator);
+    let settings = BucketSettings { replicas: 1, ..rooms() };
+    let made = bucket::create(&operator, &settings, Budget::default()).await.unwrap().created;
+    nats.stop(0).await.unwrap();
+    nats.start(0).unwrap();
+    let found = bucket::info(&operator, &settings.name, Budget::default()).await.unwrap();
+    assert_eq!(found.unwrap().created, made);
 }
 
 #[tokio::test(flavor = "multi_thread")]

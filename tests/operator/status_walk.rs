@@ -264,6 +264,19 @@ fn a_lost_bucket_is_failed_and_says_the_way_out() {
 }
 
 #[test]
+fn a_bucket_made_anew_is_not_ready_even_where_nothing_is_to_be_done() {
+    let mut walk = Walk::ready(&json!({}));
+    walk.fake.edit(&json!({"suspend": true}));
+    walk.rest();
+    walk.fake.make_anew(Bucket::Users);
+    walk.until(ConditionType::Ready, "False");
+    walk.rest();
+    assert_eq!(walk.reason(ConditionType::Ready), Some(Reason::BucketLost));
+    assert_eq!(walk.reason(ConditionType::BucketsReady), Some(Reason::BucketLost));
+    assert!(walk.says(ConditionType::Degraded, "True"));
+}
+
+#[test]
 fn a_refused_change_is_failed_and_names_the_way_back() {
     let mut walk = Walk::ready(&json!({}));
     walk.fake.edit(&json!({"replicas": 5}));

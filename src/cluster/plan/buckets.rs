@@ -23,8 +23,8 @@ pub(super) fn nothing_is_lost(look: &Look<'_>, cluster_id: &str) -> Stage {
         }
         Lookup::Absent => control_is_not_lost(look, nats, cluster_id),
         Lookup::Present(record) => {
-            let gone = record.made.iter().find(|bucket| is_absent(nats, **bucket));
-            gone.map_or_else(go_on, |bucket| lost(look, *bucket, record, cluster_id))
+            let gone = Bucket::ALL.into_iter().find(|bucket| nats.has_lost(*bucket));
+            gone.map_or_else(go_on, |bucket| lost(look, bucket, record, cluster_id))
         }
     }
 }

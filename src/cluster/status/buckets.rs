@@ -46,17 +46,16 @@ fn judge(
     old: Option<&BucketStatus>,
 ) -> (BucketState, i32) {
     match &seen.stream {
+        _ if nats.has_lost(bucket) => (BucketState::Lost, 0),
         Lookup::Unknown | Lookup::Unreadable { .. } => (BucketState::Unknown, 0),
-        Lookup::Absent if is_lost(view, bucket, nats) => (BucketState::Lost, 0),
+        Lookup::Absent if bucket == Bucket::Control && held_data(view) => (BucketState::Lost, 0),
         Lookup::Absent => (BucketState::Missing, 0),
         Lookup::Present(stream) => compare(view, stream, &seen.equality, old),
     }
 }
 
-fn is_lost(view: &View<'_>, bucket: Bucket, nats: &ProbeSnapshot) -> bool {
-    let listed = nats.control.present().is_some_and(|record| record.made.contains(&bucket));
-    let control_held = view.world.claims.iter().any(|claim| claim.mark.holds_data());
-    listed || (bucket == Bucket::Control && control_held)
+fn held_data(view: &View<'_>) -> bool {
+    view.world.claims.iter().any(|claim| claim.mark.holds_data())
 }
 
 fn compare(

@@ -130,7 +130,7 @@ fn buckets_ready(view: &View<'_>) -> Verdict {
         return past(view, ConditionType::BucketsReady).unwrap_or_else(|| unreachable(view));
     }
     let order = [
-        (BucketState::Lost, Reason::BucketLost, "gone although they held data"),
+        (BucketState::Lost, Reason::BucketLost, "without what they held"),
         (BucketState::NoLeader, Reason::BucketWithoutLeader, "without a leader"),
         (BucketState::Diverged, Reason::Diverged, "with different replicas"),
         (BucketState::Unknown, Reason::NatsUnreachable, "not answered for"),
@@ -303,11 +303,11 @@ fn quorum_words(view: &View<'_>) -> String {
 /// a new meta leader is elected, nobody answers for the streams' configuration.
 fn every_bucket_serves(view: &View<'_>) -> bool {
     let Some(nats) = view.nats else { return false };
-    nats.buckets.values().all(|seen| {
+    nats.buckets.iter().all(|(bucket, seen)| {
         let stream = seen.stream.present();
         let enough = stream.is_none_or(|stream| stream.replicas >= view.cluster.bucket_replicas);
         let led = !matches!(seen.equality, Equality::NoLeader | Equality::Absent);
-        enough && led
+        enough && led && !nats.has_lost(*bucket)
     })
 }
 
@@ -331,7 +331,7 @@ fn fault(view: &View<'_>, reconciling: &Verdict) -> Option<(Reason, String)> {
         return Some((Reason::QuorumLost, quorum_words(view)));
     }
     let bad = [
-        (BucketState::Lost, Reason::BucketLost, "gone although they held data"),
+        (BucketState::Lost, Reason::BucketLost, "without what they held"),
         (BucketState::NoLeader, Reason::BucketWithoutLeader, "without a leader"),
         (BucketState::Diverged, Reason::Diverged, "with different replicas"),
     ];

@@ -162,8 +162,8 @@ pub(super) fn trouble_words(cluster: &ValidatedCluster, trouble: &Trouble) -> St
         Trouble::BucketLost { bucket, cluster_id } => {
             let name = bucket.name(&cluster.prefix);
             format!(
-                "bucket {name} held data and is gone: restore it, or have it made anew and empty \
-                 by the annotation {ACCEPT_LOSS}={name}/{cluster_id}"
+                "what bucket {name} held is gone: restore it, or go on with an empty one by the \
+                 annotation {ACCEPT_LOSS}={name}/{cluster_id}"
             )
         }
         Trouble::ReplicasChanged { from, to } => format!(

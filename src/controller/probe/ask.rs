@@ -1,7 +1,7 @@
 //! One round of questions, each asked once and in short time, and the answers in the words of
 //! [`cluster`](crate::cluster).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
@@ -131,25 +131,22 @@ async fn control(links: &Links) -> Lookup<ControlRecord> {
 
 /// A name that this program does not know is a newer program's.
 fn in_cluster_words(prefix: &Prefix, record: &Control) -> Lookup<ControlRecord> {
-    let known = |names: &[String]| -> Result<BTreeSet<Bucket>, String> {
-        let bucket = |name: &String| {
+    let read = || -> Result<ControlRecord, String> {
+        let known = |name: &String| {
             let known = Bucket::ALL.into_iter().find(|one| kv_bucket(*one).name(prefix) == *name);
             known.ok_or_else(|| format!("it names an unknown bucket {name}"))
         };
-        names.iter().map(bucket).collect()
-    };
-    let (made, losses) = (known(&record.buckets), known(&record.losses_accepted));
-    let migration = record.migration.as_ref().map(mark).transpose();
-    match made.and_then(|made| Ok((made, losses?, migration?))) {
-        Ok((made, losses_accepted, migration)) => Lookup::Present(ControlRecord {
+        let born = record.born.iter().map(|(name, when)| Ok((known(name)?, when.clone())));
+        Ok(ControlRecord {
             cluster_id: record.cluster_id.clone(),
-            made,
-            losses_accepted,
-            migration,
+            made: record.buckets.iter().map(known).collect::<Result<_, _>>()?,
+            losses_accepted: record.losses_accepted.iter().map(known).collect::<Result<_, _>>()?,
+            born: born.collect::<Result<_, String>>()?,
+            migration: record.migration.as_ref().map(mark).transpose()?,
             served: record.served_since.is_some(),
-        }),
-        Err(why) => Lookup::Unreadable { why },
-    }
+        })
+    };
+    read().map_or_else(|why| Lookup::Unreadable { why }, Lookup::Present)
 }
 
 async fn stream(links: &Links, bucket: Bucket) -> Lookup<StreamFacts> {
@@ -167,6 +164,7 @@ fn stream_facts(info: StreamInfo) -> StreamFacts {
         replicas: u8::try_from(replicas).unwrap_or(u8::MAX),
         leader: info.cluster.and_then(|cluster| cluster.leader),
         messages: info.state.messages,
+        created: info.created,
     }
 }
 
@@ -198,6 +196,23 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_is_read_with_its_leader_its_size_and_when_it_was_made() {
+        let info = serde_json::from_value(serde_json::json!({
+            "config": {"num_replicas": 3},
+            "created": "then",
+            "state": {"messages": 7, "bytes": 700, "first_seq": 1, "last_seq": 9},
+            "cluster": {"leader": "n0"},
+        }));
+        let facts = StreamFacts {
+            replicas: 3,
+            leader: Some("n0".to_owned()),
+            messages: 7,
+            created: "then".to_owned(),
+        };
+        assert_eq!(stream_facts(info.unwrap()), facts);
+    }
+
+    #[test]
     fn a_record_that_names_an_unknown_bucket_is_not_taken_for_read() {
         let prefix: Prefix = "U".parse().unwrap();
         let mut record = Control {
@@ -206,13 +221,14 @@ mod tests {
             losses_accepted: vec!["U_users".to_owned()],
             first_admin: None,
             served_since: None,
-            born: Default::default(),
+            born: [("U_rooms".to_owned(), "then".to_owned())].into(),
             migration: None,
         };
         let read = in_cluster_words(&prefix, &record);
         let read = read.present().unwrap();
         assert_eq!(read.made, [Bucket::Control, Bucket::Rooms].into());
         assert_eq!(read.losses_accepted, [Bucket::Users].into());
+        assert_eq!(read.born, [(Bucket::Rooms, "then".to_owned())].into());
         record.buckets.push("U_bots".to_owned());
         let read = in_cluster_words(&prefix, &record);
         assert!(matches!(read, Lookup::Unreadable { .. }), "{read:?}");

@@ -161,6 +161,7 @@ impl Fake {
             Step::AcceptLoss { bucket } => {
                 let Some(record) = &mut self.control else { return false };
                 record.made.remove(bucket);
+                record.born.remove(bucket);
                 record.losses_accepted.insert(*bucket);
                 self.held.remove(bucket);
             }
@@ -219,8 +220,7 @@ impl Fake {
             cluster_id: cluster_id.to_owned(),
             made: [Bucket::Control].into(),
             losses_accepted: losses_accepted.clone(),
-            migration: None,
-            served: false,
+            ..ControlRecord::default()
         });
         self.held.insert(Bucket::Control);
         true
@@ -244,6 +244,7 @@ impl Fake {
             copies: [(volume, 0)].into(),
             peers: vec![leader.clone()],
             leader: Some(leader),
+            created: self.serial("then"),
         };
         self.streams.insert(bucket, stream);
         true

@@ -261,5 +261,6 @@ impl Fake {
         let counts = MigrationCounts { users: 5, rooms: 1, members: 4, room_keys: 8 };
         let Some(record) = &mut self.control else { return };
         record.migration = Some(Mark { done, digest: "d1g3st".to_owned(), counts });
+        self.note_born();
     }
 }

@@ -103,6 +103,8 @@ pub struct Stream {
     /// The peers, by server name.
     pub peers: Vec<String>,
     pub leader: Option<String>,
+    /// When it was made: another one each time.
+    pub created: String,
 }
 
 impl Fake {

@@ -93,8 +93,25 @@ impl Fake {
         })
     }
 
+    /// Somebody deletes a bucket and makes it anew, empty.
+    pub fn make_anew(&mut self, bucket: Bucket) {
+        let created = self.serial("then");
+        let stream = self.streams.get_mut(&bucket).unwrap();
+        (stream.messages, stream.created) = (0, created);
+        stream.copies.values_mut().for_each(|copy| *copy = 0);
+    }
+
+    /// Who keeps something in the buckets notes first when they were made.
+    pub(super) fn note_born(&mut self) {
+        let Some(record) = &mut self.control else { return };
+        for (bucket, stream) in &self.streams {
+            record.born.entry(*bucket).or_insert_with(|| stream.created.clone());
+        }
+    }
+
     /// Users write a record into every bucket that there is and is led.
     pub fn write_records(&mut self) {
+        self.note_born();
         let running = self.running();
         let volumes: BTreeSet<&String> = running
             .iter()
@@ -247,6 +264,7 @@ impl Probe {
                 replicas: stream.replicas,
                 leader: stream.leader.clone(),
                 messages: stream.messages,
+                created: stream.created.clone(),
             }),
             None if led => Lookup::Absent,
             Some(_) | None => Lookup::Unknown,

@@ -160,8 +160,9 @@ impl Fake {
             replica.pod.ready = stands && replica.left == 0 && !replica.pod.deleting && !bad;
             served |= replica.pod.ready && replica.source() == Source::Buckets;
         }
-        if let Some(record) = self.control.as_mut().filter(|_| served) {
+        if let Some(record) = self.control.as_mut().filter(|record| served && !record.served) {
             record.served = true;
+            self.note_born();
         }
         if self.serving(Source::Buckets) > 0 && self.serving(Source::File) > 0 {
             self.violate("the buckets and the file were served at the same time");
