@@ -119,6 +119,26 @@ pub struct NewRequest {
     pub now: UnixMillis,
 }
 
+/// Leave to make a recorded request's mutation, for the log saw that it has not happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leave {
+    /// Which request's.
+    pub key: RequestKey,
+    /// Where it is made.
+    pub target: Target,
+    /// The revision that stood there, and over which alone it may be made; 0 in a store that tells by
+    /// itself whether it happened.
+    pub over: u64,
+}
+
+impl Leave {
+    /// Leave to do what is asked for over a revision.
+    #[must_use]
+    pub fn of(new: &NewRequest, over: u64) -> Self {
+        Self { key: new.key.clone(), target: new.target.clone(), over }
+    }
+}
+
 /// How a request ended, as its answerer wrote it down: opaque here, and never a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome(String);
@@ -148,9 +168,9 @@ impl TryFrom<String> for Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
     /// It is new, and now recorded.
-    Fresh,
-    /// It came before, and its mutation is not known to have happened. Do it under the request.
-    Pending,
+    Fresh(Leave),
+    /// It came before, and its mutation has not happened. Do it under the request.
+    Pending(Leave),
     /// It came before and its mutation happened; only its outcome was not written down.
     Committed,
     /// It came before, and whether its mutation happened can no longer be told: others have changed
@@ -190,9 +210,9 @@ pub trait RequestLog: Send + Sync {
     async fn forget_requests(&self, before: UnixMillis, deadline: Deadline) -> StoreResult<u64>;
 
     /// The store for the one mutation of a recorded request: it happens under the request once at
-    /// most, whoever tries it at the same time. A try that came second ends in `Conflict`; the log
-    /// then tells what became of the first.
-    fn under(&self, key: &RequestKey) -> Arc<dyn MembershipStore>;
+    /// most, whoever else tries it, however late. A try that came second ends as if the state were
+    /// against it; the log then tells what became of the first.
+    fn under(&self, leave: &Leave) -> Arc<dyn MembershipStore>;
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::change::Change;
 use super::problem::{Answer, Problem, ProblemType};
 use super::reply::{REPLAYED, Reply};
 use crate::membership::records::UnixMillis;
-use crate::membership::requests::{Begun, NewRequest, Outcome};
+use crate::membership::requests::{Begun, Leave, NewRequest, Outcome};
 
 /// How a request ended, as the log keeps it.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ enum Ended {
 /// What to do for a request, by what the log knows of it.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
-    Make,
+    Make(Leave),
     Tell,
     Doubt,
     Repeat(Outcome),
@@ -33,8 +33,7 @@ enum Next {
 
 fn next(begun: Begun) -> Next {
     match begun {
-        // What is pending has not happened, or the store knows that it has once it is tried.
-        Begun::Fresh | Begun::Pending => Next::Make,
+        Begun::Fresh(leave) | Begun::Pending(leave) => Next::Make(leave),
         Begun::Committed => Next::Tell,
         Begun::InDoubt => Next::Doubt,
         Begun::Answered(outcome) => Next::Repeat(outcome),
@@ -48,17 +47,20 @@ impl Admitted<'_> {
     /// # Errors
     /// The store's, and `NonceReused`.
     pub async fn change(&self, change: Change) -> Answer<Response> {
-        let known = next(self.begin(&change).await?);
-        if known != Next::Make {
-            return self.settle(known, change).await;
+        let mut known = next(self.begin(&change).await?);
+        while let Next::Make(leave) = known {
+            let store = self.log().under(&leave);
+            let refused = match change.clone().make(store.as_ref(), self.deadline()).await {
+                Err(problem) if is_final(problem.kind) => problem,
+                ended => return self.end(ended).await,
+            };
+            // Either the state is against it, or something came since: another try of this request?
+            known = next(self.begin(&change).await?);
+            if known == Next::Make(leave) {
+                return self.end(Err(refused)).await;
+            }
         }
-        let (key, _) = self.request();
-        let store = self.log().under(key);
-        match change.clone().make(store.as_ref(), self.deadline()).await {
-            // Either the state is against it, or another try of this request was first.
-            Err(problem) if is_final(problem.kind) => self.resolve(change, problem).await,
-            ended => self.end(ended).await,
-        }
+        self.settle(known, change).await
     }
 
     async fn begin(&self, change: &Change) -> Answer<Begun> {
@@ -78,14 +80,6 @@ impl Admitted<'_> {
         }
     }
 
-    async fn resolve(&self, change: Change, refused: Problem) -> Answer<Response> {
-        let known = next(self.begin(&change).await?);
-        if known == Next::Make {
-            return self.end(Err(refused)).await;
-        }
-        self.settle(known, change).await
-    }
-
     async fn settle(&self, known: Next, change: Change) -> Answer<Response> {
         match known {
             Next::Repeat(outcome) => repeat(&outcome),
@@ -98,7 +92,7 @@ impl Admitted<'_> {
                 "an earlier try of this request may or may not have made its change, and others have \
                  changed the same record since: look, and decide anew",
             )),
-            Next::Make | Next::Refuse => Err(Problem::new(
+            Next::Make(_) | Next::Refuse => Err(Problem::new(
                 ProblemType::NonceReused,
                 "this nonce came with another request before: make a new one for each request",
             )),
@@ -155,6 +149,15 @@ fn repeat(outcome: &Outcome) -> Answer<Response> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::membership::requests::{RequestKey, Target};
+
+    const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
+    fn leave() -> Leave {
+        let nonce = "nonce-0123456789".parse().unwrap();
+        let key = RequestKey { caller: KEY.parse().unwrap(), nonce };
+        Leave { key, target: Target::Nothing, over: 5 }
+    }
 
     fn outcome(text: &str) -> Outcome {
         text.to_owned().try_into().unwrap()
@@ -163,8 +166,8 @@ mod tests {
     #[test]
     fn what_the_log_knows_decides_what_is_done() {
         for (begun, expected) in [
-            (Begun::Fresh, Next::Make),
-            (Begun::Pending, Next::Make),
+            (Begun::Fresh(leave()), Next::Make(leave())),
+            (Begun::Pending(leave()), Next::Make(leave())),
             (Begun::Committed, Next::Tell),
             (Begun::InDoubt, Next::Doubt),
             (Begun::Answered(outcome("{}")), Next::Repeat(outcome("{}"))),

@@ -22,6 +22,7 @@ over_both! {
     a_retry_gets_what_the_first_try_came_to,
     a_nonce_belongs_to_one_caller_and_one_request,
     a_change_replayed_after_it_was_undone_is_not_made_again,
+    a_retry_by_somebody_whom_the_change_sent_away_is_refused,
     many_tries_at_once_in_two_processes_are_one_change,
     a_request_that_a_crash_left_pending_is_resolved_by_its_retry,
     requests_are_remembered_for_twice_the_window_and_then_forgotten,
@@ -83,6 +84,18 @@ fn a_change_replayed_after_it_was_undone_is_not_made_again(kept: Kept) {
     server.get(OTHER, "/v1/rooms/lobby").done(200);
 }
 
+fn a_retry_by_somebody_whom_the_change_sent_away_is_refused(kept: Kept) {
+    let server = Server::started_in(kept);
+    let leave = format!("/v1/rooms/lobby/members/{}", Caller::new(MEMBER).key());
+    let leave = Sending::new("DELETE", &leave);
+    server.send(MEMBER, leave.clone()).done(204);
+    server.send(MEMBER, leave).refused(403, "refused");
+    let resign = format!("/v1/users/{}/revoke", Caller::new(ADMIN).key());
+    let resign = Sending::new("POST", &resign);
+    server.send(ADMIN, resign.clone()).done(200);
+    server.send(ADMIN, resign).refused(401, "unauthenticated");
+}
+
 fn many_tries_at_once_in_two_processes_are_one_change(kept: Kept) {
     let first = Server::started_in(kept);
     let second = first.host.serve(&[]);
@@ -119,20 +132,21 @@ fn crashed(server: &Server, sending: &Sending, room: &str, made: bool) {
             sending.path,
             BodyDigest::of(&sending.body).field()
         );
-        let key = RequestKey {
-            caller: Caller::new(OWNER).key().parse().unwrap(),
-            nonce: sending.nonce.parse().unwrap(),
-        };
         let new = NewRequest {
-            key: key.clone(),
+            key: RequestKey {
+                caller: Caller::new(OWNER).key().parse().unwrap(),
+                nonce: sending.nonce.parse().unwrap(),
+            },
             fingerprint: Fingerprint(Sha256::digest(target).into()),
             growth: Growth::Grows,
             target: Target::Room(room.parse().unwrap()),
             now: UnixMillis(now() * 1000),
         };
-        assert_eq!(store.begin_request(new, deadline).await.unwrap(), Begun::Fresh);
+        let Begun::Fresh(leave) = store.begin_request(new, deadline).await.unwrap() else {
+            panic!("its nonce was used before");
+        };
         if made {
-            let under: Arc<dyn MembershipStore> = store.under(&key);
+            let under: Arc<dyn MembershipStore> = store.under(&leave);
             let new = NewRoom {
                 room: room.parse().unwrap(),
                 subject: "s".parse().unwrap(),
@@ -175,7 +189,7 @@ fn recorded(server: &Server, nonce: &str, seconds: u64) {
         };
         let log = server.host.request_log().await;
         let begun = log.begin_request(new, Deadline::after(PATIENCE)).await.unwrap();
-        assert_eq!(begun, Begun::Fresh);
+        assert!(matches!(begun, Begun::Fresh(_)), "{begun:?}");
     });
 }
 

@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::bucket::Bucket;
 use super::codec::Key;
 use super::store::KvStore;
-use super::streams::Streams;
-use super::value::{MemberValue, RoomValue, Slot, UserValue, corrupt, read};
+use super::streams::{Once, Streams};
+use super::value::{RoomValue, Slot, corrupt, read};
 use crate::membership::MembershipStore;
 use crate::membership::error::{ErrorKind, StoreResult};
 use crate::membership::ids::MutationId;
 use crate::membership::records::{Origin, UnixMillis};
 use crate::membership::requests::{
-    Begun, Growth, NewRequest, Outcome, RequestKey, RequestLog, Target,
+    Begun, Growth, Leave, NewRequest, Outcome, RequestKey, RequestLog, Target,
 };
 use crate::membership::store::Deadline;
 
@@ -59,7 +59,7 @@ impl RequestLog for KvStore {
             };
             let written = (Origin::Service, there.at);
             match streams.put(Bucket::Requests, &key, &value, written, deadline).await {
-                Ok(_) => return Ok(Begun::Fresh),
+                Ok(_) => return Ok(Begun::Fresh(Leave::of(&new, value.over))),
                 Err(error) if error.kind() == ErrorKind::Conflict && !deadline.has_passed() => {}
                 Err(error) => return Err(error),
             }
@@ -105,15 +105,25 @@ impl RequestLog for KvStore {
         Ok(forgotten)
     }
 
-    fn under(&self, key: &RequestKey) -> Arc<dyn MembershipStore> {
+    fn under(&self, leave: &Leave) -> Arc<dyn MembershipStore> {
         Arc::new(Self {
-            streams: Arc::new(self.streams.under(key.mutation())),
+            streams: Arc::new(self.streams.under(once(leave))),
             fences: Arc::clone(&self.fences),
             recent: Arc::clone(&self.recent),
             patience: self.patience,
             born: Arc::clone(&self.born),
         })
     }
+}
+
+/// A membership comes and goes: made late, it would undo what came since. No other record comes back
+/// to where a change could be made again.
+fn once(leave: &Leave) -> Once {
+    let member = match &leave.target {
+        Target::Member(room, endpoint) => Some((Key::member(room, endpoint), leave.over)),
+        Target::Room(_) | Target::Epoch(..) | Target::User(_) | Target::Nothing => None,
+    };
+    Once { mutation: leave.key.mutation(), member }
 }
 
 async fn known(
@@ -132,7 +142,7 @@ async fn known(
         return outcome.try_into().map(Begun::Answered).map_err(unreadable);
     }
     let there = stand(streams, &new.target, deadline).await?;
-    Ok(became(&there, value.over, new.key.mutation()))
+    Ok(became(&there, value.over, new))
 }
 
 /// What is at a changed key.
@@ -153,72 +163,76 @@ impl Stand {
 }
 
 async fn stand(streams: &Streams, target: &Target, deadline: Deadline) -> StoreResult<Stand> {
-    match target {
-        Target::Nothing => Ok(Stand::of(&Slot::<()>::NOTHING, false)),
-        Target::User(user) => {
-            let key = Key::user(user);
-            let slot: Slot<UserValue> = streams.get(Bucket::Users, &key, deadline).await?;
-            Ok(Stand::of(&slot, false))
-        }
-        Target::Room(room) => {
-            let key = Key::room(room);
-            let slot: Slot<RoomValue> = streams.get(Bucket::Rooms, &key, deadline).await?;
-            Ok(Stand::of(&slot, false))
-        }
+    let (bucket, key) = match target {
+        Target::Nothing => return Ok(Stand::of(&Slot::<()>::NOTHING, false)),
+        Target::User(user) => (Bucket::Users, Key::user(user)),
+        Target::Room(room) => (Bucket::Rooms, Key::room(room)),
+        Target::Member(room, endpoint) => (Bucket::Members, Key::member(room, endpoint)),
         Target::Epoch(room, committed) => {
             let key = Key::room(room);
             let slot: Slot<RoomValue> = streams.get(Bucket::Rooms, &key, deadline).await?;
             let attempt =
                 slot.value.as_ref().and_then(|room| room.epochs.attempt_of(committed.epoch));
-            Ok(Stand::of(&slot, attempt == Some(committed.attempt)))
+            return Ok(Stand::of(&slot, attempt == Some(committed.attempt)));
         }
-        Target::Member(room, endpoint) => {
-            let key = Key::member(room, endpoint);
-            let slot: Slot<MemberValue> = streams.get(Bucket::Members, &key, deadline).await?;
-            Ok(Stand::of(&slot, false))
-        }
-    }
+    };
+    let slot: Slot<serde_json::Value> = streams.get(bucket, &key, deadline).await?;
+    Ok(Stand::of(&slot, false))
 }
 
 /// What became of a change that was to be made over a revision, told from what stands there now.
-fn became(there: &Stand, over: u64, mutation: MutationId) -> Begun {
+fn became(there: &Stand, over: u64, new: &NewRequest) -> Begun {
     let made_since = there.made && there.at != over;
-    if made_since || there.mutation == Some(mutation) {
+    if made_since || there.mutation == Some(new.key.mutation()) {
         return Begun::Committed;
     }
     // Nothing came since; or what came took the very place, so that ours never did.
     if there.at == over || there.replaced == Some(over) {
-        return Begun::Pending;
+        return Begun::Pending(Leave::of(new, there.at));
     }
     Begun::InDoubt
 }
 
 #[cfg(test)]
 mod tests {
+    use ed25519_dalek::SigningKey;
+
     use super::*;
+    use crate::membership::ids::UserKey;
+    use crate::membership::requests::Fingerprint;
 
     #[test]
     fn what_stands_at_the_changed_key_tells_whether_the_change_happened() {
-        let own = MutationId::from([1; 16]);
-        let stand = |at, by: u8, replaced| Stand {
+        let user = UserKey::try_from(SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes());
+        let user = user.unwrap();
+        let new = NewRequest {
+            key: RequestKey { caller: user, nonce: "nonce-0123456789".parse().unwrap() },
+            fingerprint: Fingerprint([0; 32]),
+            growth: Growth::Frees,
+            target: Target::User(user),
+            now: UnixMillis(0),
+        };
+        let (own, other) = (new.key.mutation(), MutationId::from([2; 16]));
+        let stand = |at, by, replaced| Stand {
             at,
-            mutation: Some(MutationId::from([by; 16])),
+            mutation: Some(by),
             replaced: Some(replaced),
             made: false,
         };
+        let pending = |over| Begun::Pending(Leave::of(&new, over));
         for (there, expected) in [
-            (stand(5, 9, 3), Begun::Pending),
-            (stand(8, 1, 5), Begun::Committed),
-            (stand(8, 1, 7), Begun::Committed),
-            (stand(8, 2, 5), Begun::Pending),
-            (stand(9, 2, 8), Begun::InDoubt),
-            (Stand { made: true, ..stand(9, 2, 8) }, Begun::Committed),
-            (Stand { made: true, ..stand(5, 9, 3) }, Begun::Pending),
+            (stand(5, other, 3), pending(5)),
+            (stand(8, own, 5), Begun::Committed),
+            (stand(8, own, 7), Begun::Committed),
+            (stand(8, other, 5), pending(8)),
+            (stand(9, other, 8), Begun::InDoubt),
+            (Stand { made: true, ..stand(9, other, 8) }, Begun::Committed),
+            (Stand { made: true, ..stand(5, other, 3) }, pending(5)),
             (Stand { at: 9, mutation: None, replaced: None, made: false }, Begun::InDoubt),
         ] {
-            assert_eq!(became(&there, 5, own), expected, "{} {:?}", there.at, there.replaced);
+            assert_eq!(became(&there, 5, &new), expected, "{} {:?}", there.at, there.replaced);
         }
         let nothing = Stand::of(&Slot::<()>::NOTHING, false);
-        assert_eq!(became(&nothing, 0, own), Begun::Pending);
+        assert_eq!(became(&nothing, 0, &new), pending(0));
     }
 }

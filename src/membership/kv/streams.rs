@@ -47,7 +47,24 @@ pub(super) struct Streams {
     pub(super) capacity: Arc<Capacity>,
     pub(super) waiting: Arc<Waiting>,
     /// Whose writes these are; each has a mutation of its own when nobody says.
-    mutation: Option<MutationId>,
+    once: Option<Once>,
+}
+
+/// A mutation that must happen once only, however often it is tried.
+#[derive(Clone)]
+pub(super) struct Once {
+    pub(super) mutation: MutationId,
+    /// The member's record by which it is made, and the revision over which alone that may be.
+    pub(super) member: Option<(Key, u64)>,
+}
+
+impl Once {
+    /// Whether a write would be made over something that came since.
+    fn is_late(&self, bucket: Bucket, key: &Key, replaced: u64) -> bool {
+        let member =
+            self.member.as_ref().filter(|(member, _)| (bucket, key) == (Bucket::Members, member));
+        member.is_some_and(|(_, over)| *over != replaced)
+    }
 }
 
 /// A write on its way.
@@ -61,22 +78,28 @@ struct Draft<'a> {
 impl Streams {
     pub(super) fn new(prefix: Prefix, reads: Arc<dyn Wire>, writes: Arc<dyn Wire>) -> Self {
         let (capacity, waiting) = (Arc::default(), Arc::default());
-        Self { prefix, reads, writes, capacity, waiting, mutation: None }
+        Self { prefix, reads, writes, capacity, waiting, once: None }
     }
 
     /// The same streams, all writes to which are one mutation's.
-    pub(super) fn under(&self, mutation: MutationId) -> Self {
-        Self { mutation: Some(mutation), ..self.clone() }
+    pub(super) fn under(&self, once: Once) -> Self {
+        Self { once: Some(once), ..self.clone() }
     }
 
     /// Whether all writes are one mutation's, which must happen once only.
     pub(super) const fn is_one_mutation(&self) -> bool {
-        self.mutation.is_some()
+        self.once.is_some()
     }
 
-    fn written(&self, origin: Origin, replaced: u64) -> StoreResult<Written> {
-        match self.mutation {
-            Some(mutation) => Ok(Written { mutation, origin, replaced }),
+    fn written(
+        &self,
+        bucket: Bucket,
+        key: &Key,
+        (origin, replaced): (Origin, u64),
+    ) -> StoreResult<Written> {
+        match &self.once {
+            Some(once) if once.is_late(bucket, key, replaced) => Err(overtaken(key)),
+            Some(Once { mutation, .. }) => Ok(Written { mutation: *mutation, origin, replaced }),
             None => Written::new(origin, replaced),
         }
     }
@@ -144,10 +167,10 @@ impl Streams {
         bucket: Bucket,
         key: &Key,
         value: &T,
-        (origin, over): (Origin, u64),
+        over: (Origin, u64),
         deadline: Deadline,
     ) -> StoreResult<u64> {
-        let written = self.written(origin, over)?;
+        let written = self.written(bucket, key, over)?;
         let request = Request::new(self.subject(bucket, key), write(key, &written, value)?);
         self.land(Draft { bucket, key, written, request }, deadline).await
     }
@@ -160,15 +183,15 @@ impl Streams {
         &self,
         bucket: Bucket,
         key: &Key,
-        (origin, over): (Origin, u64),
+        over: (Origin, u64),
         deadline: Deadline,
     ) -> StoreResult<u64> {
-        let written = self.written(origin, over)?;
+        let written = self.written(bucket, key, over)?;
         let mut request = Request::new(self.subject(bucket, key), Vec::new());
         request.headers.insert(KV_OPERATION, KV_DELETE);
         request.headers.insert(MUTATION_HEADER, written.mutation.to_string());
-        request.headers.insert(ORIGIN_HEADER, origin.as_str());
-        request.headers.insert(REPLACED_HEADER, over.to_string());
+        request.headers.insert(ORIGIN_HEADER, written.origin.as_str());
+        request.headers.insert(REPLACED_HEADER, written.replaced.to_string());
         self.land(Draft { bucket, key, written, request }, deadline).await
     }
 
@@ -212,7 +235,7 @@ impl Streams {
     /// Something else than what was to be replaced is there: our own write, or somebody else's.
     async fn whose(&self, draft: &Draft<'_>, unsure: bool, deadline: Deadline) -> StoreResult<u64> {
         if !unsure {
-            return Err(overtaken(draft));
+            return Err(overtaken(draft.key));
         }
         let there: StoreResult<Slot<serde_json::Value>> =
             self.get(draft.bucket, draft.key, deadline).await;
@@ -224,7 +247,7 @@ impl Streams {
         }
         if mark.replaced == Some(draft.written.replaced) {
             // It took the place of what ours was to replace, so ours never landed.
-            return Err(overtaken(draft));
+            return Err(overtaken(draft.key));
         }
         Err(self.give_up(draft, true))
     }
@@ -266,7 +289,7 @@ impl Streams {
         let mut bytes = 0;
         let nothing = Condition { subject_at: Some(0), ..Condition::default() };
         for (key, value) in records {
-            let payload = write(key, &self.written(origin, 0)?, value)?;
+            let payload = write(key, &self.written(bucket, key, (origin, 0))?, value)?;
             bytes += payload.len();
             let request = Request::new(self.subject(bucket, key), payload);
             if batch.push(request, nothing).is_err() {
@@ -366,10 +389,10 @@ fn refused(draft: &Draft<'_>, kind: ErrorKind, error: CallError) -> StoreError {
         .caused_by(error)
 }
 
-fn overtaken(draft: &Draft<'_>) -> StoreError {
+fn overtaken(key: &Key) -> StoreError {
     StoreError::new(
         ErrorKind::Conflict,
-        format!("somebody else changed {} first: read it again", draft.key),
+        format!("somebody else changed {key} first: read it again"),
     )
 }
 

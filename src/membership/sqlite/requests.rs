@@ -7,7 +7,7 @@ use super::writing::{Writing, moment_number};
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
 use crate::membership::ids::InvalidValue;
 use crate::membership::records::UnixMillis;
-use crate::membership::requests::{Begun, Growth, NewRequest, Outcome, RequestKey};
+use crate::membership::requests::{Begun, Growth, Leave, NewRequest, Outcome, RequestKey};
 
 /// Recorded, and nothing has happened yet.
 const PENDING: &str = "pending";
@@ -20,7 +20,11 @@ const ANSWERED: &str = "answered:";
 
 pub(super) fn begin(w: &Writing<'_>, new: &NewRequest) -> StoreResult<Begun> {
     if let Some((fingerprint, state)) = find(w.txn, &new.key)? {
-        return if fingerprint == new.fingerprint.0 { begun(&state) } else { Ok(Begun::Other) };
+        return if fingerprint == new.fingerprint.0 {
+            begun(new, &state)
+        } else {
+            Ok(Begun::Other)
+        };
     }
     match new.growth {
         Growth::Grows => w.check_growth()?,
@@ -38,7 +42,7 @@ pub(super) fn begin(w: &Writing<'_>, new: &NewRequest) -> StoreResult<Begun> {
             PENDING,
             moment_number(new.now)?,
         ))?;
-    Ok(Begun::Fresh)
+    Ok(Begun::Fresh(Leave::of(new, 0)))
 }
 
 fn find(txn: &Connection, key: &RequestKey) -> StoreResult<Option<([u8; 32], String)>> {
@@ -49,9 +53,9 @@ fn find(txn: &Connection, key: &RequestKey) -> StoreResult<Option<([u8; 32], Str
     Ok(statement.query_row(by, |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
-fn begun(state: &str) -> StoreResult<Begun> {
+fn begun(new: &NewRequest, state: &str) -> StoreResult<Begun> {
     match state {
-        PENDING => Ok(Begun::Pending),
+        PENDING => Ok(Begun::Pending(Leave::of(new, 0))),
         COMMITTED => Ok(Begun::Committed),
         _ => {
             let outcome = state.strip_prefix(ANSWERED).unwrap_or_default();
@@ -152,8 +156,8 @@ mod tests {
         let mut file = file();
         let new = request(NONCE, 1, 0);
         let begin = |file: &mut Connection| write(file, |w| begin(w, &new)).unwrap();
-        assert_eq!(begin(&mut file), Begun::Fresh);
-        assert_eq!(begin(&mut file), Begun::Pending);
+        assert_eq!(begin(&mut file), Begun::Fresh(Leave::of(&new, 0)));
+        assert_eq!(begin(&mut file), Begun::Pending(Leave::of(&new, 0)));
         write(&mut file, |w| claim(w, &new.key)).unwrap();
         assert_eq!(begin(&mut file), Begun::Committed);
         let second = write(&mut file, |w| claim(w, &new.key)).unwrap_err();
@@ -175,7 +179,10 @@ mod tests {
             Err(StoreError::new(ErrorKind::Invalid, "no"))
         });
         assert_eq!(failed.unwrap_err().kind(), ErrorKind::Invalid);
-        assert_eq!(write(&mut file, |w| begin(w, &new)).unwrap(), Begun::Pending);
+        assert_eq!(
+            write(&mut file, |w| begin(w, &new)).unwrap(),
+            Begun::Pending(Leave::of(&new, 0))
+        );
     }
 
     #[test]
@@ -194,7 +201,8 @@ mod tests {
         let young = request("nonce-abcdefghij", 1, 2000);
         write(&mut file, |w| begin(w, &young)).unwrap();
         assert_eq!(write(&mut file, |w| forget(w, UnixMillis(2000))).unwrap(), 1);
-        assert_eq!(write(&mut file, |w| begin(w, &old)).unwrap(), Begun::Fresh);
-        assert_eq!(write(&mut file, |w| begin(w, &young)).unwrap(), Begun::Pending);
+        assert_eq!(write(&mut file, |w| begin(w, &old)).unwrap(), Begun::Fresh(Leave::of(&old, 0)));
+        let young_again = write(&mut file, |w| begin(w, &young)).unwrap();
+        assert_eq!(young_again, Begun::Pending(Leave::of(&young, 0)));
     }
 }

@@ -19,7 +19,7 @@ use crate::membership::ids::{Endpoint, Epoch, Handle, RoomId, UserKey};
 use crate::membership::records::{
     Member, Origin, Room, RoomKey, UnixMillis, User, UserRole, Versioned,
 };
-use crate::membership::requests::{Begun, NewRequest, Outcome, RequestKey, RequestLog};
+use crate::membership::requests::{Begun, Leave, NewRequest, Outcome, RequestKey, RequestLog};
 use crate::membership::snapshot::{Record, Table};
 use crate::membership::store::{
     Deadline, EpochKey, ImportCounts, ImportMode, JoinedRoom, MemberAdded, MemberKey,
@@ -320,11 +320,11 @@ impl RequestLog for SqliteStore {
         self.write(deadline, move |w| requests::forget(w, before)).await
     }
 
-    fn under(&self, key: &RequestKey) -> Arc<dyn MembershipStore> {
+    fn under(&self, leave: &Leave) -> Arc<dyn MembershipStore> {
         Arc::new(Self {
             reading: Arc::clone(&self.reading),
             writing: Arc::clone(&self.writing),
-            request: Some(key.clone()),
+            request: Some(leave.key.clone()),
         })
     }
 }

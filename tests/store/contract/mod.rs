@@ -95,6 +95,7 @@ macro_rules! contract_tests {
             full: a_full_store_still_revokes_and_removes
             requests: a_log_without_room_still_records_what_takes_away
             requests: requests_before_a_moment_are_forgotten_and_no_others
+            requests: a_try_that_was_held_up_undoes_nothing_that_came_since
             import: an_export_makes_the_same_store_anywhere
             import: importing_again_changes_nothing
             import: what_an_import_wrote_an_import_writes_over
