@@ -75,13 +75,8 @@ impl Buckets {
         buckets
     }
 
-    /// On servers of their own, for a test that harms them.
-    pub fn alone_on(servers: usize) -> Self {
-        Self::large_on(servers, MAX_BYTES)
-    }
-
-    /// The same with more room.
-    pub fn large_on(servers: usize, max_bytes: u64) -> Self {
+    /// On servers of their own, for a test that harms them or needs room.
+    pub fn alone_on(servers: usize, max_bytes: u64) -> Self {
         let buckets = Self::on(started(servers));
         buckets.make_of(max_bytes);
         buckets
@@ -180,7 +175,7 @@ fn a_store_that_was_served_from_says_so() {
 
 #[test]
 fn without_its_servers_everybody_is_denied_in_time_and_it_comes_back_by_itself() {
-    let host = Host::in_these(Buckets::alone_on(1));
+    let host = Host::in_these(Buckets::alone_on(1, MAX_BYTES));
     let buckets = host.buckets().unwrap();
     buckets.let_first_admin_in(&crate::http::Caller::new(ADMIN).key());
     let server = host.serve(&[]);

@@ -104,11 +104,18 @@ impl Sending {
         bytes
     }
 
-    /// Sends it and hangs up after a while: what becomes of it, the caller does not learn.
-    pub fn abandon(&self, at: SocketAddr, caller: &Caller, after: Duration) {
+    /// Sends it and waits only so long for the answer; gives the connection when none came. What
+    /// becomes of the request, the caller does not learn.
+    pub fn send_within(
+        &self,
+        at: SocketAddr,
+        caller: &Caller,
+        patience: Duration,
+    ) -> Result<Reply, TcpStream> {
         let mut stream = connect(at);
+        stream.set_read_timeout(Some(patience)).unwrap();
         stream.write_all(&self.bytes(&self.signed_headers(caller, &at.to_string()))).unwrap();
-        std::thread::sleep(after);
+        answer(&mut stream).ok_or(stream)
     }
 
     pub fn send(self, at: SocketAddr, caller: &Caller) -> Reply {

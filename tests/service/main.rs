@@ -19,6 +19,7 @@ mod http;
 mod once;
 mod policy;
 mod program;
+mod rolling;
 mod running;
 mod signatures;
 mod signer;

@@ -184,7 +184,7 @@ impl Ours {
 
     async fn buckets(world: &World) -> Self {
         let buckets =
-            tokio::task::spawn_blocking(|| Buckets::large_on(3, MAX_BYTES)).await.unwrap();
+            tokio::task::spawn_blocking(|| Buckets::alone_on(3, MAX_BYTES)).await.unwrap();
         let store = buckets.open().await;
         world.fill(&store).await;
         let host = Host::in_these(buckets);
