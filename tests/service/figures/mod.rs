@@ -3,7 +3,6 @@
 
 mod client;
 mod openfga;
-mod rate;
 mod world;
 
 use std::net::SocketAddr;
@@ -18,11 +17,11 @@ use membership_operator::membership::sqlite::{Settings, SqliteStore};
 use membership_operator::membership::store::Deadline;
 use serde_json::json;
 use testbed::bench::Spread;
+use testbed::rate::{Contender, Table, Work};
 use tokio::sync::Mutex;
 
 use self::client::Client;
 use self::openfga::OpenFga;
-use self::rate::{Contender, Work};
 use self::world::{ROOMS, USERS, World, room, rooms_of, signing_key};
 use crate::buckets::Buckets;
 use crate::http::{PATIENCE, get};
@@ -242,19 +241,13 @@ async fn figures_of_the_service_beside_openfga() {
             Arc::clone(&checks),
         ));
     }
-    for _ in 0..ROUNDS {
-        for contender in &mut contenders {
-            contender.go_a_round().await;
-        }
-    }
+    let table = Table::of(contenders, ROUNDS).await;
     println!(
         "{ROOMS} rooms, {USERS} users; client and servers on this machine; medians of {ROUNDS} rounds"
     );
-    println!("{:<44} callers per second (range)  p50 ms  p99 ms", "");
-    contenders.iter().for_each(|contender| println!("{contender}"));
+    print!("{table}");
     let at = |callers| {
-        let rate =
-            |name: &str| contenders.iter().find(|one| one.is(name, callers)).unwrap().per_second();
+        let rate = |name: &str| table.per_second(name, callers).unwrap();
         rate("authorize over HTTP, R3") / rate(OPENFGA)
     };
     println!(

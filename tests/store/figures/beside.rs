@@ -5,12 +5,13 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use futures_util::FutureExt as _;
 use membership_operator::jetstream::connect::{NatsOptions, Role};
 use membership_operator::membership::MembershipStore;
 use membership_operator::membership::kv::{KvStore, Prefix, Settings};
-use tokio::task::{JoinHandle, spawn_blocking};
+use testbed::rate::{Others, times};
+use tokio::task::spawn_blocking;
 
-use super::rate::times;
 use super::{authorize_every_other, the_room};
 
 const SERVERS: &str = "FIGURES_TEST_SERVERS";
@@ -20,7 +21,6 @@ const KEY: &str = "FIGURES_TEST_KEY";
 const TIMES: &str = "times: ";
 
 /// The process.
-#[derive(Clone)]
 pub struct Beside(Arc<Mutex<Pipes>>);
 
 struct Pipes {
@@ -45,10 +45,14 @@ impl Beside {
         Self(Arc::new(Mutex::new(Pipes { child, questions, answers })))
     }
 
-    /// Lets so many callers go at it; gives how many milliseconds each question took.
-    pub fn times(&self, callers: usize) -> JoinHandle<Vec<f64>> {
+    /// Its callers, who ask as many at once as they are told.
+    pub fn others(&self) -> Others {
         let pipes = Arc::clone(&self.0);
-        spawn_blocking(move || pipes.lock().unwrap().ask(callers))
+        Arc::new(move |callers| {
+            let pipes = Arc::clone(&pipes);
+            let asked = spawn_blocking(move || pipes.lock().unwrap().ask(callers));
+            async move { asked.await.unwrap() }.boxed()
+        })
     }
 }
 

@@ -1,7 +1,6 @@
 //! Figures of the stores, side by side in one run: `make bench`. Printed, never asserted.
 
 mod beside;
-mod rate;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,9 +21,9 @@ use membership_operator::membership::sqlite::Settings;
 use membership_operator::membership::store::ImportMode;
 use testbed::bench::Spread;
 use testbed::nats::{Nats, NatsOptions as Servers, Role as User};
+use testbed::rate::{Contender, Table, Work};
 
 use self::beside::Beside;
-use self::rate::{Contender, Work};
 use crate::kv;
 use crate::sqlite;
 use crate::words::{endpoint, epoch, first_page, next_page, now, room, soon, user};
@@ -270,7 +269,7 @@ async fn decisions(
             Contender::new("authorize: a bare fence, R3", callers, Arc::clone(&fence)),
             Contender::new(OUR_DECISION, callers, authorize(here, None)),
             Contender::new("authorize: R3, one room, two processes", callers, shared)
-                .shared(&there),
+                .shared(there.others()),
             Contender::new("authorize: SQLite", callers, authorize(file, None)),
             Contender::new("authorize: SQLite, one room", callers, in_file),
         ]
@@ -293,21 +292,13 @@ async fn figures_of_the_stores() {
     fill(&*file).await;
     let mut contenders = puts_and_gets(&nats, &here, &file).await;
     contenders.extend(decisions(&nats, &here, &file).await);
-    for _ in 0..ROUNDS {
-        for contender in &mut contenders {
-            contender.go_a_round().await;
-        }
-    }
+    let table = Table::of(contenders, ROUNDS).await;
     println!(
         "three servers on this machine, sync_interval: always, one leads all streams and has all"
     );
     println!("clients; medians of {ROUNDS} rounds");
-    println!("{:<40} callers per second (range)  p50 ms  p99 ms", "");
-    contenders.iter().for_each(|contender| println!("{contender}"));
-    let per_second = |name, callers| {
-        let mut of = contenders.iter().filter(|contender| contender.is(name, callers));
-        of.next().unwrap().per_second()
-    };
+    print!("{table}");
+    let per_second = |name, callers| table.per_second(name, callers).unwrap();
     let times = |raw, ours| per_second(raw, 1) / per_second(ours, 1);
     println!("a put takes {:.2} times as long as a raw one (aim: 1.3)", times(RAW_PUT, OUR_PUT));
     println!("a get takes {:.2} times as long as a leader's (aim: 1.3)", times(RAW_GET, OUR_GET));

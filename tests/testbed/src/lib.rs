@@ -17,6 +17,7 @@
 //!   that.
 //! * [`removal`] takes a test program's cluster down when that program is no more.
 //! * [`nats`] runs nats-server processes on loopback, without any Kubernetes.
+//! * [`rate`] measures how often something can be done by many callers at once.
 //!
 //! `main.rs` and `cli` wire these together; nothing else knows the command line.
 
@@ -39,6 +40,7 @@ mod node;
 pub mod prepare;
 pub mod process;
 pub mod progress;
+pub mod rate;
 pub mod removal;
 pub mod tools;
 mod wait;
