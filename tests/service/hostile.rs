@@ -6,7 +6,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use membership_operator::runtime::listen::{self, ListenLimits};
+use membership_operator::runtime::shutdown;
+use membership_operator::service::limits::Limits;
 use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 
 use crate::http::{Caller, Sending, answer, connect, get, raw};
 use crate::program::{OWNER, Server};
@@ -81,6 +87,56 @@ fn a_crowd_of_silent_connections_keeps_nobody_out_for_long() {
     assert!(grown < 64 * 1024, "a thousand connections took {grown} KiB");
     drop(silent);
     server.get(OWNER, "/v1/rooms/lobby").done(200);
+}
+
+#[test]
+fn of_more_requests_than_there_are_places_the_last_is_told_to_come_again() {
+    let server = Server::started();
+    let writer = rusqlite::Connection::open(server.host.path("membership.db")).unwrap();
+    writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let new = |n| Sending::new("POST", "/v1/rooms").json(&json!({"room": n, "subject": "s"}));
+    thread::scope(|scope| {
+        let server = &server;
+        let waiting: Vec<_> = (0..Limits::default().requests)
+            .map(|n| scope.spawn(move || server.send(OWNER, new(format!("room{n}")))))
+            .collect();
+        let end = Instant::now() + CUT;
+        let mut last = server.get(OWNER, "/v1/rooms/lobby");
+        while last.status == 200 {
+            assert!(Instant::now() < end, "there is place for all");
+            last = server.get(OWNER, "/v1/rooms/lobby");
+        }
+        assert_eq!(last.header("retry-after"), Some("1"));
+        last.refused(503, "busy");
+        writer.execute_batch("ROLLBACK").unwrap();
+        for one in waiting {
+            let reply = one.join().unwrap();
+            assert!(matches!(reply.status, 201 | 503), "{reply:?}");
+        }
+    });
+    server.get(OWNER, "/v1/rooms/lobby").done(200);
+}
+
+#[test]
+fn a_connection_comes_to_its_end_however_busy_it_is() {
+    let runtime = Runtime::new().unwrap();
+    let router = Router::new().route("/", axum::routing::get(async || "ok"));
+    let limits = ListenLimits { life: Duration::from_secs(1), ..ListenLimits::default() };
+    let (_stopper, stop) = shutdown::stop();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let at = listener.local_addr().unwrap();
+    runtime.spawn(listen::serve(listener, router, limits, stop));
+    let (mut stream, begun) = (connect(at), Instant::now());
+    let request = format!("GET / HTTP/1.1\r\nHost: {at}\r\n\r\n");
+    while stream.write_all(request.as_bytes()).is_ok() {
+        let Some(reply) = answer(&mut stream) else {
+            break;
+        };
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert!(begun.elapsed() < CUT, "it has no end");
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(begun.elapsed() >= limits.life, "{:?}", begun.elapsed());
 }
 
 #[test]
