@@ -39,6 +39,14 @@ pub fn rooms_of(user: u32) -> impl Iterator<Item = u32> {
     (0..PLACES).map(move |place| (user + place * (ROOMS / PLACES)) % ROOMS)
 }
 
+/// The users who are in a room.
+fn users_of(room: u32) -> impl Iterator<Item = u32> {
+    (0..PLACES).flat_map(move |place| {
+        let first = (room + ROOMS - place * (ROOMS / PLACES)) % ROOMS;
+        (first..USERS).step_by(ROOMS as usize)
+    })
+}
+
 /// The user who made a room: the room of the same number.
 pub const fn owns(user: u32, room: u32) -> bool {
     user == room
@@ -80,8 +88,9 @@ impl World {
         })
     }
 
+    /// Room by room, as every export brings them: a room is told of its newcomers but a few times.
     fn member_records(&self) -> impl Iterator<Item = Record> {
-        let places = (0..USERS).flat_map(|user| rooms_of(user).map(move |room| (user, room)));
+        let places = (0..ROOMS).flat_map(|room| users_of(room).map(move |user| (user, room)));
         places.filter(|(user, room)| !owns(*user, *room)).map(|(user, n)| {
             Record::Member(MemberRecord {
                 room: room(n),
