@@ -137,6 +137,12 @@ impl Reply {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// The same without what differs between any two answers.
+    pub fn bare(mut self) -> Self {
+        self.headers.retain(|(name, _)| name != "date");
+        self
+    }
+
     /// What it says, as it went well with this status.
     #[track_caller]
     pub fn done(self, status: u16) -> Value {
