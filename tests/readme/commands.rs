@@ -13,8 +13,12 @@ pub enum By {
 }
 
 /// In the order of the page.
-pub const COMMANDS: [(&str, By); 23] = [
+pub const COMMANDS: [(&str, By); 24] = [
     ("make demo", By::Nobody("it takes minutes: `make fresh-clone` runs it, cold and warm")),
+    (
+        "make demo-cutover",
+        By::Nobody("it takes minutes, after a demo; `tests/e2e` moves one under load"),
+    ),
     ("make demo-down", By::Nobody("`make fresh-clone` runs it after the demo")),
     (
         "helm install membership-operator charts/membership-operator --namespace \
