@@ -40,6 +40,30 @@ impl Source {
     }
 }
 
+/// When pods over the buckets begin to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// As soon as the buckets can be opened.
+    AtOnce,
+    /// When a membership has been moved into the buckets, which they wait for by themselves.
+    AfterMigration,
+}
+
+impl Begins {
+    /// The argument that says so.
+    pub const ARGUMENT: &'static str = "--after-migration";
+
+    /// As a Deployment says it.
+    #[must_use]
+    pub fn of(deployment: &Deployment) -> Self {
+        let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+        let container = pod.and_then(|pod| pod.containers.first());
+        let mut arguments = container.into_iter().flat_map(|one| one.args.iter().flatten());
+        let waits = arguments.any(|argument| argument == Self::ARGUMENT);
+        if waits { Self::AfterMigration } else { Self::AtOnce }
+    }
+}
+
 /// The membership service that a spec asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {

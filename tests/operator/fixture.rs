@@ -2,6 +2,7 @@
 
 use membership_operator::api::v1alpha1::MembershipCluster;
 use membership_operator::cluster::build::{Facts, PublicKeys};
+use membership_operator::cluster::serving::Begins;
 use membership_operator::cluster::validate::{ValidatedCluster, validate};
 use nkeys::{KeyPair, KeyPairType};
 use serde_json::{Value, json};
@@ -33,6 +34,7 @@ pub fn facts() -> Facts {
         keys: keys(),
         image: "docker.io/library/nats:2.15.2".to_owned(),
         membershipd_image: "ghcr.io/unibus/membership-operator:0.1.0".to_owned(),
+        begins: Begins::AtOnce,
     }
 }
 

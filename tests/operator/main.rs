@@ -7,6 +7,7 @@ mod argocd;
 mod chart;
 mod convergence;
 mod crd;
+mod cutover;
 mod events;
 mod examples;
 mod fake;

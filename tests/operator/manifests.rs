@@ -1,7 +1,8 @@
 //! One snapshot for each child object and each interesting spec.
 
-use membership_operator::cluster::build::{Resources, build, build_secret, build_serving};
+use membership_operator::cluster::build::{Facts, Resources, build, build_secret, build_serving};
 use membership_operator::cluster::names::Role;
+use membership_operator::cluster::serving::Begins;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -76,6 +77,20 @@ fn the_children_of_a_membership_service() {
         let budget = yaml(&built.disruption_budget);
         insta::assert_snapshot!(format!("{name}-membershipd-budget"), budget);
     }
+}
+
+#[test]
+fn pods_that_wait_for_a_move_differ_in_one_argument() {
+    let cluster = cluster(&json!({"membershipd": {}, "sqlite": {"claimName": "old"}}));
+    let arguments = |begins| {
+        let facts = Facts { begins, ..facts() };
+        let built = build_serving(&cluster, cluster.membershipd.as_ref().unwrap(), &facts);
+        assert_eq!(Begins::of(&built.buckets), begins);
+        let pod = built.buckets.spec.unwrap().template.spec.unwrap();
+        pod.containers[0].args.clone().unwrap()
+    };
+    let (at_once, waiting) = (arguments(Begins::AtOnce), arguments(Begins::AfterMigration));
+    assert_eq!(waiting, [at_once, vec!["--after-migration".to_owned()]].concat());
 }
 
 #[test]

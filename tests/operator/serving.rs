@@ -1,5 +1,5 @@
 //! The membership service in a fake world: when it starts and over what, what stands against that,
-//! how a change is rolled out, and how a live one moves from its file into the buckets.
+//! and how a change is rolled out.
 
 use membership_operator::api::conditions::{ConditionType, Reason, find};
 use membership_operator::api::v1alpha1::Store;
@@ -13,41 +13,36 @@ use crate::fake::migration::released;
 use crate::fake::{BAD_IMAGE, Crash, Fake, Probe};
 
 /// Seconds in which everything comes to rest.
-const LONG: u32 = 1200;
+pub const LONG: u32 = 1200;
 
-fn buckets() -> Value {
+pub fn buckets() -> Value {
     json!({"membershipd": {}})
 }
 
-fn file() -> Value {
+pub fn file() -> Value {
     json!({"sqlite": {"claimName": "old"}, "membershipd": {"store": "SQLite"}})
 }
 
-/// The file's cluster with the one field edited.
-fn cut_over() -> Value {
-    json!({"sqlite": {"claimName": "old"}, "membershipd": {"store": "JetStream"}})
-}
-
-fn begun(spec: &Value) -> (Fake, Probe) {
+pub fn begun(spec: &Value) -> (Fake, Probe) {
     let mut fake = Fake::new(spec, 3);
     fake.migration.claim = Some(released());
     (fake, Probe::default())
 }
 
-fn rest(fake: &mut Fake, probe: &mut Probe) {
+pub fn rest(fake: &mut Fake, probe: &mut Probe) {
     let plan = fake.settle(probe, LONG).unwrap();
     assert_eq!(fake.violations, Vec::<String>::new());
     assert_eq!(plan.wait, Wait::Nothing, "{:#?}", fake.status.conditions);
 }
 
-fn settled(spec: &Value) -> (Fake, Probe) {
+pub fn settled(spec: &Value) -> (Fake, Probe) {
     let (mut fake, mut probe) = begun(spec);
     rest(&mut fake, &mut probe);
     (fake, probe)
 }
 
 /// One second, and a pass that may die.
-fn second(fake: &mut Fake, probe: &mut Probe, crash: &mut Crash) {
+pub fn second(fake: &mut Fake, probe: &mut Probe, crash: &mut Crash) {
     fake.tick();
     probe.look(fake);
     let seen = fake.see(probe);
@@ -55,43 +50,14 @@ fn second(fake: &mut Fake, probe: &mut Probe, crash: &mut Crash) {
     assert_eq!(fake.violations, Vec::<String>::new());
 }
 
-/// What follows from a beginning, with more than so many writes, ends as it does undisturbed when a
-/// pass dies before or after any one of them.
-fn survives_a_crash_at_any_write(
-    begin: impl Fn() -> (Fake, Probe),
-    least: usize,
-    holds: impl Fn(&Fake),
-) {
-    let (mut reference, mut probe) = begin();
-    let first = reference.writes;
-    rest(&mut reference, &mut probe);
-    assert!(reference.writes > first + least, "{} writes", reference.writes - first);
-    for write in first + 1..=reference.writes {
-        for after in [false, true] {
-            let (mut fake, mut probe) = begin();
-            let mut crash = Crash::at(write, after);
-            for _ in 0..LONG {
-                second(&mut fake, &mut probe, &mut crash);
-                if crash.happened {
-                    break;
-                }
-            }
-            assert!(crash.happened, "write {write} is never made");
-            rest(&mut fake, &mut Probe::default());
-            assert_eq!(fake.end_state(), reference.end_state(), "write {write}");
-            holds(&fake);
-        }
-    }
-}
-
-fn seconds(fake: &mut Fake, probe: &mut Probe, number: u32) {
+pub fn seconds(fake: &mut Fake, probe: &mut Probe, number: u32) {
     for _ in 0..number {
         second(fake, probe, &mut Crash::never());
     }
 }
 
 /// Seconds until something holds.
-fn until(fake: &mut Fake, probe: &mut Probe, holds: impl Fn(&Fake) -> bool) {
+pub fn until(fake: &mut Fake, probe: &mut Probe, holds: impl Fn(&Fake) -> bool) {
     for _ in 0..LONG {
         second(fake, probe, &mut Crash::never());
         if holds(fake) {
@@ -101,16 +67,16 @@ fn until(fake: &mut Fake, probe: &mut Probe, holds: impl Fn(&Fake) -> bool) {
     unreachable!("it never holds: {:#?}", fake.status.conditions);
 }
 
-fn says(fake: &Fake, kind: ConditionType) -> (String, String) {
+pub fn says(fake: &Fake, kind: ConditionType) -> (String, String) {
     let found = find(&fake.status.conditions, kind).unwrap();
     (found.status.clone(), found.reason.clone())
 }
 
-fn pair(status: &str, reason: Reason) -> (String, String) {
+pub fn pair(status: &str, reason: Reason) -> (String, String) {
     (status.to_owned(), reason.to_string())
 }
 
-fn told(fake: &Fake) -> (Option<Store>, String) {
+pub fn told(fake: &Fake) -> (Option<Store>, String) {
     let told = fake.status.membershipd.clone().unwrap();
     (told.store, told.replicas)
 }
@@ -181,7 +147,7 @@ const OBSTACLES: [Case; 5] = [
     ("on a lost node", |fake| fake.migration.users.push(user(true)), Reason::SourceOnLostNode),
 ];
 
-fn claim(fake: &mut Fake) -> &mut SourceClaim {
+pub fn claim(fake: &mut Fake) -> &mut SourceClaim {
     fake.migration.claim.as_mut().unwrap()
 }
 
@@ -212,54 +178,6 @@ fn a_claim_that_waits_for_its_first_pod_gets_it() {
     let (mut fake, mut probe) = begun(&file());
     claim(&mut fake).bound = false;
     until(&mut fake, &mut probe, |fake| fake.serving(Source::File) == 1);
-}
-
-#[test]
-fn a_live_service_moves_from_its_file_into_the_buckets_by_one_edited_field() {
-    let (mut fake, mut probe) = settled(&file());
-    fake.events.clear();
-    fake.edit(&cut_over());
-    rest(&mut fake, &mut probe);
-    assert_eq!(says(&fake, ConditionType::Migrated), pair("True", Reason::MigrationDone));
-    assert_eq!(says(&fake, ConditionType::Ready).0, "True");
-    assert_eq!(told(&fake), (Some(Store::JetStream), "2/2".to_owned()));
-    assert_eq!((fake.serving(Source::Buckets), fake.replicas(Source::File).count()), (2, 0));
-    assert_eq!((fake.migration.made, fake.migration.jobs.len()), (1, 0));
-    let events: Vec<&str> = fake.events.iter().map(|event| event.reason.as_str()).collect();
-    for reason in ["MigrationStarted", "Migrated", "RemovingMembershipd"] {
-        assert!(events.contains(&reason), "{reason}: {events:?}");
-    }
-}
-
-#[test]
-fn the_end_of_a_cut_over_is_the_same_after_a_crash_at_any_write() {
-    let start = settled(&file());
-    let begin = || {
-        let (mut fake, probe) = start.clone();
-        fake.edit(&cut_over());
-        (fake, probe)
-    };
-    survives_a_crash_at_any_write(begin, 3, |fake| assert_eq!(fake.migration.made, 1));
-}
-
-#[test]
-fn there_is_no_way_back_to_a_file_and_the_buckets_are_served_on() {
-    let (mut fake, mut probe) = settled(&file());
-    fake.edit(&cut_over());
-    rest(&mut fake, &mut probe);
-    let moved = (fake, probe);
-    for (moved_there, (mut fake, mut probe)) in [(true, moved), (false, settled(&buckets()))] {
-        fake.edit(&file());
-        let plan = fake.settle(&mut probe, LONG).unwrap();
-        assert_eq!(fake.violations, Vec::<String>::new());
-        assert_eq!(plan.wait, Wait::Person(Trouble::NoWayBack { moved: moved_there }));
-        assert_eq!(says(&fake, ConditionType::Stalled), pair("True", Reason::NoWayBack));
-        assert_eq!((fake.serving(Source::Buckets), fake.replicas(Source::File).count()), (2, 0));
-        fake.edit(&cut_over());
-        if moved_there {
-            rest(&mut fake, &mut probe);
-        }
-    }
 }
 
 #[test]
@@ -363,120 +281,4 @@ fn children_of_the_service_that_somebody_changed_are_applied_again() {
     deployment.spec.as_mut().unwrap().replicas = Some(1);
     let planned = plan(&seen.cluster, &seen.world, &fake.given());
     assert!(matches!(planned.apply[..], [Child::Service(_), Child::Deployment(_)]));
-}
-
-/// What was done to a move when `store` went back to SQLite in its n-th second, and its end.
-#[test]
-fn a_move_that_is_given_up_in_any_second_leaves_the_file_served_and_without_its_fence() {
-    let start = settled(&file());
-    let mut given_up = 0;
-    for after in 0..30 {
-        let (mut fake, mut probe) = start.clone();
-        fake.edit(&cut_over());
-        seconds(&mut fake, &mut probe, after);
-        let moved = |fake: &Fake| {
-            let record = fake.control.as_ref().unwrap();
-            record.migration.as_ref().is_some_and(|mark| mark.done)
-        };
-        if moved(&fake) {
-            break;
-        }
-        fake.edit(&file());
-        let plan = fake.settle(&mut probe, LONG).unwrap();
-        assert_eq!(fake.violations, Vec::<String>::new(), "after {after} s");
-        if moved(&fake) {
-            assert_eq!(plan.wait, Wait::Person(Trouble::NoWayBack { moved: true }));
-            continue;
-        }
-        given_up += 1;
-        assert_eq!(plan.wait, Wait::Nothing, "after {after} s: {:#?}", fake.status.conditions);
-        assert!(!fake.migration.fenced, "after {after} s the fence is up");
-        assert_eq!(fake.serving(Source::File), 1);
-        assert!(fake.migration.jobs.is_empty() && fake.replicas(Source::Buckets).next().is_none());
-        assert_eq!(says(&fake, ConditionType::Ready).0, "True");
-        assert_eq!(says(&fake, ConditionType::Migrated).0, "False");
-        // And it can be begun again.
-        fake.edit(&cut_over());
-        rest(&mut fake, &mut probe);
-        assert_eq!(says(&fake, ConditionType::Migrated).0, "True");
-        assert!(fake.migration.unfences.is_empty());
-    }
-    assert!(given_up > 4, "{given_up}");
-}
-
-#[test]
-fn giving_up_survives_a_crash_at_any_write() {
-    let begin = || {
-        let (mut fake, mut probe) = settled(&file());
-        fake.edit(&cut_over());
-        until(&mut fake, &mut probe, |fake| fake.migration.fenced);
-        fake.edit(&file());
-        (fake, probe)
-    };
-    let start = begin();
-    let unfenced = |fake: &Fake| assert!(!fake.migration.fenced);
-    survives_a_crash_at_any_write(|| start.clone(), 2, unfenced);
-}
-
-#[test]
-fn giving_up_needs_no_nats() {
-    let (mut fake, mut probe) = settled(&file());
-    fake.edit(&cut_over());
-    until(&mut fake, &mut probe, |fake| fake.migration.fenced);
-    fake.dead = ["demo-nats-0", "demo-nats-1", "demo-nats-2"].map(str::to_owned).into();
-    fake.edit(&file());
-    until(&mut fake, &mut probe, |fake| !fake.migration.fenced && fake.serving(Source::File) == 1);
-}
-
-#[test]
-fn a_move_that_is_refused_lets_the_file_take_changes_again_until_a_person_has_acted() {
-    for code in [5, 6] {
-        let (mut fake, mut probe) = settled(&file());
-        fake.migration.ends.push_back((code, "VerificationFailed"));
-        fake.edit(&cut_over());
-        let plan = fake.settle(&mut probe, LONG).unwrap();
-        assert_eq!(fake.violations, Vec::<String>::new());
-        assert!(matches!(plan.wait, Wait::Person(Trouble::Migration(_))), "{:?}", plan.wait);
-        let failed = pair("False", Reason::VerificationFailed);
-        assert_eq!(says(&fake, ConditionType::Migrated), failed);
-        assert_eq!(fake.serving(Source::File), 1);
-        assert!(!fake.migration.fenced, "{code}");
-        fake.migration.retry = Some("please".to_owned());
-        rest(&mut fake, &mut probe);
-        assert_eq!((fake.migration.made, fake.serving(Source::Buckets)), (2, 2));
-    }
-}
-
-#[test]
-fn a_claim_for_one_pod_at_a_time_is_freed_by_the_service_before_the_job_comes() {
-    let (mut fake, mut probe) = begun(&file());
-    claim(&mut fake).exclusive = true;
-    rest(&mut fake, &mut probe);
-    fake.edit(&cut_over());
-    until(&mut fake, &mut probe, |fake| fake.migration.made == 1);
-    assert_eq!(fake.replicas(Source::File).count(), 0);
-    rest(&mut fake, &mut probe);
-    assert_eq!(fake.serving(Source::Buckets), 2);
-}
-
-#[test]
-fn reads_go_on_from_the_file_until_it_has_moved_and_the_buckets_service_is_there_by_then() {
-    let (mut fake, mut probe) = settled(&file());
-    fake.edit(&cut_over());
-    let mut without = 0;
-    while fake.serving(Source::Buckets) == 0 {
-        second(&mut fake, &mut probe, &mut Crash::never());
-        let nobody = fake.serving(Source::File) + fake.serving(Source::Buckets) == 0;
-        without += u32::from(nobody);
-    }
-    assert!(without <= 1, "{without} s");
-}
-
-#[test]
-fn a_file_whose_cluster_drops_it_is_left_before_empty_buckets_are_served() {
-    let (mut fake, mut probe) = settled(&file());
-    fake.edit(&buckets());
-    rest(&mut fake, &mut probe);
-    assert_eq!((fake.serving(Source::Buckets), fake.replicas(Source::File).count()), (2, 0));
-    assert_eq!(fake.migration.made, 0);
 }

@@ -10,6 +10,7 @@ use membership_operator::jetstream::bucket::Budget;
 use membership_operator::jetstream::connect::{NatsOptions, Role};
 use membership_operator::membership::MembershipStore;
 use membership_operator::membership::kv::{Created, KvStore, Prefix, Settings, Size, init};
+use membership_operator::membership::records::{UnixMillis, Versioned};
 use membership_operator::membership::store::Deadline;
 use serde_json::json;
 use testbed::nats::{Nats, NatsOptions as Servers, Role as User, Users};
@@ -22,7 +23,7 @@ use crate::program::{ADMIN, Host, Kept};
 const STORES: usize = 64;
 
 /// Enough for any test.
-const MAX_BYTES: u64 = 4 << 20;
+pub const MAX_BYTES: u64 = 4 << 20;
 
 /// It ends with the last test that uses it: what a static holds would outlive the process.
 static NATS: Mutex<Weak<Nats>> = Mutex::new(Weak::new());
@@ -117,6 +118,27 @@ impl Buckets {
         });
     }
 
+    /// Says how far a move into them has come.
+    pub fn mark(&self, phase: &str) {
+        let source = json!({"kind": "ours", "users": 1, "rooms": 0, "members": 0, "roomKeys": 0});
+        let attempt = "0".repeat(32);
+        let marker = json!({"phase": phase, "attempt": attempt, "digest": "", "source": source});
+        Runtime::new().unwrap().block_on(async {
+            let (store, deadline) = (self.open().await, Deadline::after(PATIENCE));
+            let Versioned { mut record, revision } = store.control(deadline).await.unwrap();
+            record.migration = Some(marker);
+            store.set_control(&record, revision, deadline).await.unwrap();
+        });
+    }
+
+    /// Since when they have been served from.
+    pub fn served_since(&self) -> Option<UnixMillis> {
+        Runtime::new().unwrap().block_on(async {
+            let store = self.open().await;
+            store.control(Deadline::after(PATIENCE)).await.unwrap().record.served_since
+        })
+    }
+
     /// What `serve` is told.
     pub fn flags(&self) -> Vec<OsString> {
         let seed = self.nats.seed_file(User::Membershipd).unwrap();
@@ -159,13 +181,7 @@ fn a_service_waits_for_buckets_that_are_not_there_yet_and_makes_none() {
 #[test]
 fn a_store_that_was_served_from_says_so() {
     let host = Host::of(Kept::InBuckets);
-    let served = || {
-        let runtime = Runtime::new().unwrap();
-        runtime.block_on(async {
-            let store = host.buckets().unwrap().open().await;
-            store.control(Deadline::after(PATIENCE)).await.unwrap().record.served_since
-        })
-    };
+    let served = || host.buckets().unwrap().served_since();
     assert_eq!(served(), None);
     drop(host.serve(&[]));
     let first = served().expect("it says so");

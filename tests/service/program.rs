@@ -130,23 +130,48 @@ impl Host {
 
     /// The same with an environment.
     pub fn serve_with(self: &Arc<Self>, args: &[&str], env: &[(&str, &str)]) -> Server {
-        let mut child = self
-            .command(["serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"])
-            .args(self.buckets.iter().flat_map(Buckets::flags))
-            .args(args)
-            .envs(env.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(self.path("log")).unwrap())
-            .spawn()
-            .unwrap();
+        let mut child = self.spawned(args, env);
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let mut addresses = line.split("http://").skip(1).map(|part| {
             let end = part.find([',', '\n']).unwrap();
             part[..end].parse().unwrap_or_else(|_| panic!("{line}"))
         });
-        let (at, admin) = (addresses.next().unwrap(), addresses.next().unwrap());
+        let (Some(at), Some(admin)) = (addresses.next(), addresses.next()) else {
+            panic!("it ended: {:?}, {}", child.wait(), self.log())
+        };
         Server { host: Arc::clone(self), child, at, admin }
+    }
+
+    fn spawned(&self, args: &[&str], env: &[(&str, &str)]) -> Child {
+        self.command(["serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"])
+            .args(self.buckets.iter().flat_map(Buckets::flags))
+            .args(args)
+            .envs(env.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(self.path("log")).unwrap())
+            .spawn()
+            .unwrap()
+    }
+
+    /// A service that may still wait for its store: only its log says where it is.
+    pub fn begun(self: &Arc<Self>, args: &[&str]) -> Server {
+        let child = self.spawned(&[&["--log-format=json"], args].concat(), &[]);
+        let nowhere = SocketAddr::from(([0; 4], 0));
+        let mut server = Server { host: Arc::clone(self), child, at: nowhere, admin: nowhere };
+        let begun = Instant::now();
+        while server.at == nowhere {
+            assert!(begun.elapsed() < PATIENCE, "{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+            let log = self.log();
+            let mut events =
+                log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(event) = events.find(|event| event["message"] == "listening") {
+                let at = |name: &str| event[name].as_str().unwrap().parse().unwrap();
+                (server.at, server.admin) = (at("at"), at("admin_at"));
+            }
+        }
+        server
     }
 
     pub fn log(&self) -> String {

@@ -22,7 +22,7 @@ use crate::api::CONFIG_DIGEST;
 use crate::api::v1alpha1::{AntiAffinity, FirstAdmin};
 use crate::cluster::migration;
 use crate::cluster::names::{Role, STORE_LABEL};
-use crate::cluster::serving::{Source, Wanted};
+use crate::cluster::serving::{Begins, Source, Wanted};
 use crate::cluster::validate::ValidatedCluster;
 
 /// Where the volume with the SQLite file is mounted.
@@ -34,7 +34,8 @@ const LINGER_SECONDS: i64 = 5;
 /// Longer than that and the ten seconds that the last answers may take.
 const GRACE_SECONDS: i64 = 30;
 
-/// How long a pod over the buckets waits for what is being moved into them, before it begins again.
+/// How long a pod over the buckets waits for them before it begins again. One that waits for a move
+/// does so without end.
 const START_SECONDS: u16 = 3600;
 
 /// The objects of the membership service.
@@ -42,7 +43,7 @@ const START_SECONDS: u16 = 3600;
 pub struct Serving {
     /// Where callers come in.
     pub service: Service,
-    /// At most one replica away at a time.
+    /// At most one replica over the buckets away at a time.
     pub disruption_budget: PodDisruptionBudget,
     /// The pods over the buckets.
     pub buckets: Deployment,
@@ -53,18 +54,25 @@ pub struct Serving {
 /// Builds the membership service.
 #[must_use]
 pub fn build_serving(cluster: &ValidatedCluster, wanted: &Wanted, facts: &Facts) -> Serving {
-    let mut budget = metadata(cluster, cluster.names.membershipd());
-    budget.labels = Some(cluster.names.membershipd_labels());
     let file = cluster.migration.as_ref().map(|file| file_deployment(cluster, wanted, file, facts));
     Serving {
         service: service::build_membershipd(cluster),
-        disruption_budget: pod_disruption_budget::one_at_a_time(
-            budget,
-            cluster.names.membershipd_selector(),
-        ),
+        disruption_budget: budget(cluster),
         buckets: buckets_deployment(cluster, wanted, facts),
         file,
     }
+}
+
+/// A pod that serves nobody may go at any time: while a move is waited for, that is each of them. The
+/// one pod over a file is not counted, for nothing could take its place.
+fn budget(cluster: &ValidatedCluster) -> PodDisruptionBudget {
+    let mut metadata = metadata(cluster, cluster.names.membershipd());
+    metadata.labels = Some(cluster.names.membershipd_labels());
+    let selector = labels(cluster, Source::Buckets);
+    let mut budget = pod_disruption_budget::one_at_a_time(metadata, selector);
+    budget.spec.get_or_insert_default().unhealthy_pod_eviction_policy =
+        Some("AlwaysAllow".to_owned());
+    budget
 }
 
 /// Not one replica less than wanted while a change is rolled out.
@@ -77,7 +85,7 @@ fn buckets_deployment(cluster: &ValidatedCluster, wanted: &Wanted, facts: &Facts
         }),
     };
     let key = VolumeMount { read_only: Some(true), ..mount("key", "/key") };
-    let container = container(wanted, facts, bucket_arguments(cluster), key);
+    let container = container(wanted, facts, bucket_arguments(cluster, facts.begins), key);
     let own = labels(cluster, Source::Buckets);
     let spec = pod(container, seed_of(cluster, Role::Membershipd));
     // Without a volume of its own, none need wait for a node of its own.
@@ -192,17 +200,19 @@ fn container(wanted: &Wanted, facts: &Facts, store: Vec<String>, volume: VolumeM
     }
 }
 
-fn bucket_arguments(cluster: &ValidatedCluster) -> Vec<String> {
+fn bucket_arguments(cluster: &ValidatedCluster, begins: Begins) -> Vec<String> {
     // Each by its own name: one address would lead to a server that is away as often as not.
     let servers = cluster.servers.ordinals().map(|ordinal| cluster.names.server_host(ordinal));
     let servers: Vec<String> = servers.map(|host| format!("nats://{host}:4222")).collect();
-    vec![
+    let mut arguments = vec![
         "--store=jetstream".to_owned(),
         format!("--nats-url={}", servers.join(",")),
         format!("--nkey=/key/{SEED_KEY}"),
         format!("--bucket-prefix={}", cluster.prefix),
         format!("--start-timeout={START_SECONDS}"),
-    ]
+    ];
+    arguments.extend((begins == Begins::AfterMigration).then(|| Begins::ARGUMENT.to_owned()));
+    arguments
 }
 
 fn first_admin(admin: &FirstAdmin) -> [String; 2] {

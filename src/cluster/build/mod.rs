@@ -27,6 +27,7 @@ pub(in crate::cluster) use nats_config::digest;
 pub use nats_config::{CONFIG_METADATA, NAME_VARIABLE, PublicKeys, nats_config};
 pub use secret::{PUBLIC_KEY, SEED_KEY, build_secret};
 
+use super::serving::Begins;
 use super::validate::ValidatedCluster;
 
 /// What a build needs besides the spec: facts that were decided or made elsewhere.
@@ -40,6 +41,8 @@ pub struct Facts {
     pub image: String,
     /// The image of the membership service.
     pub membershipd_image: String,
+    /// When the membership service over the buckets begins to serve.
+    pub begins: Begins,
 }
 
 /// Every child that is applied, in the order of writing: what pods mount and need comes before the

@@ -10,7 +10,7 @@ use super::wait::Trouble;
 use super::{Child, Step, Wait};
 use crate::cluster::build::{Facts, PublicKeys, Resources, build};
 use crate::cluster::names::Role;
-use crate::cluster::serving::{self, Source};
+use crate::cluster::serving::{self, Begins, Source};
 use crate::cluster::world::Found;
 
 /// The public keys of all roles, once every role has a Secret.
@@ -54,7 +54,15 @@ pub(super) fn facts(look: &Look<'_>, cluster_id: &str, keys: PublicKeys) -> Fact
         keys,
         image: image.unwrap_or_else(|| look.given.default_image.clone()),
         membershipd_image: membershipd_image(look),
+        begins: begins(look),
     }
+}
+
+/// When the service over the buckets begins: what there is of it stays as it is.
+fn begins(look: &Look<'_>) -> Begins {
+    let live = look.world.membershipd.buckets.ours().map(Begins::of);
+    let to_move = look.cluster.to_move().is_some();
+    live.unwrap_or(if to_move { Begins::AfterMigration } else { Begins::AtOnce })
 }
 
 /// What the spec says, else what runs, over the buckets before over the file, else the default.

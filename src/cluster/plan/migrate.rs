@@ -143,7 +143,7 @@ fn ended_jobs_are_gone(look: &Look<'_>) -> Stage {
 }
 
 /// Nothing is to be moved any more.
-fn no_job_is_left(look: &Look<'_>) -> Stage {
+pub(super) fn no_job_is_left(look: &Look<'_>) -> Stage {
     let seen = &look.world.migration;
     let newest = seen.newest().or_else(|| seen.newest_unfence());
     newest.map_or_else(go_on, |newest| end(look, newest))

@@ -1,7 +1,7 @@
 //! The membership service: its objects, when it starts over the buckets and over the SQLite file,
-//! and when what is not wanted any more goes. The two never take changes at the same time: over the
-//! buckets it starts only where nothing is to be moved, or where the control record speaks of the
-//! move, and then it waits by itself until that is done.
+//! and when what is not wanted any more goes. The two never take changes at the same time: where
+//! something is to be moved, pods over the buckets start before that begins, and wait by themselves
+//! until the control record says that it is done.
 
 use k8s_openapi::Metadata;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -10,12 +10,12 @@ use super::children::drifted;
 use super::drift::sealed;
 use super::identity::data_was_held;
 use super::look::{Look, Stage, act, apply, go_on, wait};
-use super::migrate::{MigrationTrouble, user_trouble};
+use super::migrate::{MigrationTrouble, MigrationWait, user_trouble};
 use super::wait::Trouble;
-use super::{Child, ChildKind, ObjectId, Step, Wait, undo};
+use super::{Child, ChildKind, Next, ObjectId, Step, Wait, migrate, undo};
 use crate::cluster::build::{Facts, build_serving};
 use crate::cluster::migration::{Mark, SourceUser};
-use crate::cluster::serving::{Source, Wanted, is_rolled_out};
+use crate::cluster::serving::{Begins, Source, Wanted, is_rolled_out};
 use crate::cluster::validate::ValidatedCluster;
 use crate::cluster::world::{ControlRecord, Found, Lookup, World};
 
@@ -179,21 +179,31 @@ fn wanted_from<'a>(look: &Look<'a>, source: Source) -> Option<&'a Wanted> {
     look.cluster.membershipd.as_ref().filter(|wanted| wanted.source == source)
 }
 
-/// The service over the buckets is made, once it cannot serve what is not all there.
+/// The service over the buckets is made: all of them are as wanted here. What is to be moved need not
+/// have moved, for its pods wait for that; once nothing is to be moved any more, they need not wait.
 pub(super) fn buckets_are_served(look: &Look<'_>, facts: &Facts) -> Stage {
     let Some(wanted) = wanted_from(look, Source::Buckets) else { return go_on() };
-    if look.world.membershipd.buckets.ours().is_some() {
+    let live = look.world.membershipd.buckets.ours().map(Begins::of);
+    if live == Some(Begins::AtOnce) {
         return go_on();
     }
     let Some(Some(record)) = record(look) else { return wait(Wait::Nats) };
-    if record.migration.is_none() {
-        if look.cluster.to_move().is_some() {
+    if record.migration.is_some() || look.cluster.to_move().is_some() {
+        if live.is_some() {
             return go_on();
         }
-        // Nothing is to be moved: then the file is left behind, and nobody serves it any more.
-        has_left(look, Source::File)?;
+        let apply = vec![made(build_serving(look.cluster, wanted, facts).buckets)];
+        let wait = match &record.migration {
+            None => Wait::Migration(MigrationWait::Beginning),
+            Some(_) => Wait::Children,
+        };
+        return Stage::Break(Next { apply, wait, ..Next::default() });
     }
-    apply(vec![made(build_serving(look.cluster, wanted, facts).buckets)])
+    // The file is left behind, and nobody serves it any more.
+    migrate::no_job_is_left(look)?;
+    has_left(look, Source::File)?;
+    let facts = Facts { begins: Begins::AtOnce, ..facts.clone() };
+    apply(vec![made(build_serving(look.cluster, wanted, &facts).buckets)])
 }
 
 /// As many pods as wanted are ready with what is wanted, and none of the other kind is left. What

@@ -172,7 +172,12 @@ impl<'a> Change<'a> {
         let now = self.now;
         let asked_for = matches!(
             Reason::parse(&now.reason),
-            Some(Reason::Deleting | Reason::RaisingReplicas | Reason::ReplicasSyncing)
+            Some(
+                Reason::Deleting
+                    | Reason::RaisingReplicas
+                    | Reason::ReplicasSyncing
+                    | Reason::Migrating
+            )
         );
         match (self.was, self.is) {
             (false, true) => Some(event(EventKind::Normal, "Ready", "Report", &now.message)),

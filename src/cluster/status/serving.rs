@@ -1,12 +1,14 @@
 //! What users read of the membership service: whether it serves, from what, and where.
 
+use k8s_openapi::api::apps::v1::Deployment;
+
 use super::findings::Verdict;
 use super::migration;
 use super::view::View;
 use crate::api::conditions::{Reason, Truth};
-use crate::api::v1alpha1::MembershipdStatus;
+use crate::api::v1alpha1::{MembershipdStatus, MigrationState};
 use crate::cluster::plan::{ServeWait, claim_obstacle};
-use crate::cluster::serving::{Seen, Source, Wanted, is_rolled_out};
+use crate::cluster::serving::{Begins, Seen, Source, Wanted, is_rolled_out};
 
 /// What is served from at the moment: what is wanted, where that serves.
 fn served(view: &View<'_>) -> Option<Source> {
@@ -39,9 +41,13 @@ pub(super) fn ready(view: &View<'_>) -> Verdict {
     let Some(deployment) = seen.deployment(wanted.source).ours() else {
         return not_there(view, wanted);
     };
-    let (reason, why) = if is_waiting(view, wanted) {
-        let other = words(Source::File);
-        (Reason::MembershipdWaiting, format!("{other} has not moved into the buckets yet"))
+    let (reason, why) = if is_waiting(view, wanted, deployment) {
+        let why = format!(
+            "{} has not moved into the buckets yet{}",
+            words(Source::File),
+            until_then(view)
+        );
+        (Reason::MembershipdWaiting, why)
     } else {
         let reason = if is_rolled_out(deployment) {
             Reason::MembershipdNotReady
@@ -53,11 +59,23 @@ pub(super) fn ready(view: &View<'_>) -> Verdict {
     (Truth::False, reason, why)
 }
 
+/// What is served meanwhile, in words.
+fn until_then(view: &View<'_>) -> String {
+    let source = served(view).map_or("nobody", words);
+    format!("; until then {source} is served")
+}
+
 /// Whether the pods over the buckets are there only to begin when the move is done.
-fn is_waiting(view: &View<'_>, wanted: &Wanted) -> bool {
+fn is_waiting(view: &View<'_>, wanted: &Wanted, deployment: &Deployment) -> bool {
     let record = view.nats.and_then(|nats| nats.control.present());
-    let mark = record.and_then(|record| record.migration.as_ref());
-    wanted.source == Source::Buckets && mark.is_some_and(|mark| !mark.done)
+    let told = view.world.resource.status.migration.as_ref();
+    let is_to_wait =
+        wanted.source == Source::Buckets && Begins::of(deployment) == Begins::AfterMigration;
+    match record.map(|record| record.migration.as_ref()) {
+        Some(Some(mark)) => wanted.source == Source::Buckets && !mark.done,
+        Some(None) => is_to_wait,
+        None => is_to_wait && told.is_none_or(|told| told.state != MigrationState::Done),
+    }
 }
 
 /// How many of how many are ready, and why not more.
@@ -79,8 +97,7 @@ fn not_there(view: &View<'_>, wanted: &Wanted) -> Verdict {
             (Truth::False, Reason::MembershipdWaiting, "starting over the SQLite file".to_owned())
         }
         (Source::Buckets, _) => {
-            let still = served(view).map(|source| format!("; until then {} is", words(source)));
-            let words = format!("served once the buckets are ready{}", still.unwrap_or_default());
+            let words = format!("the buckets are not ready yet{}", until_then(view));
             (Truth::False, Reason::MembershipdWaiting, words)
         }
     }
@@ -101,15 +118,15 @@ pub(super) fn lacks(view: &View<'_>) -> Option<String> {
     (rolled_out && few).then(|| lack(seen, wanted))
 }
 
-/// The status of the service; none where none is wanted and none runs.
+/// The status of the service; none where none is wanted and none runs. It counts those who serve.
 pub(super) fn status(view: &View<'_>) -> Option<MembershipdStatus> {
     let seen = &view.world.membershipd;
+    let wanted = view.cluster.membershipd.as_ref();
     let serves = served(view);
-    let source = view.cluster.membershipd.as_ref().map(|wanted| wanted.source).or(serves)?;
-    let wanted = view.cluster.membershipd.as_ref().map_or(0, Wanted::count);
-    let ready = seen.ready(source);
+    let source = serves.or(wanted.map(|wanted| wanted.source))?;
+    let count = wanted.map_or(0, |wanted| Wanted { source, ..wanted.clone() }.count());
     let store = serves.map(Source::store);
-    Some(MembershipdStatus { store, replicas: format!("{ready}/{wanted}") })
+    Some(MembershipdStatus { store, replicas: format!("{}/{count}", seen.ready(source)) })
 }
 
 /// Where callers come in.

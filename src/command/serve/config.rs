@@ -9,7 +9,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
-use crate::command::choice::{Environment, NatsArgs, StoreArgs, StoreChoice};
+use super::store::{StoreFlags, choose};
+use crate::command::choice::{Environment, NatsArgs, StoreChoice};
 use crate::command::error::{CommandError, CommandResult};
 use crate::membership::ids::{Handle, UserKey};
 use crate::runtime::telemetry::{DEFAULT_LEVEL, LogFormat, LogSettings};
@@ -76,6 +77,10 @@ pub struct ServeArgs {
     /// How long to wait for the store at the start [default: 120] [env: MEMBERSHIPD_START_TIMEOUT]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=3600))]
     pub start_timeout: Option<u16>,
+    /// Begin only when a membership has been moved into the buckets, and wait for that however long
+    /// it takes: alive, not ready, answering nobody [env: MEMBERSHIPD_AFTER_MIGRATION, true or false]
+    #[arg(long)]
+    pub after_migration: bool,
     /// A YAML file with any of these, by the flags' names in camelCase [env: MEMBERSHIPD_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -112,6 +117,7 @@ pub struct ServeFile {
     first_admin: Option<UserKey>,
     first_admin_handle: Option<Handle>,
     start_timeout: Option<u16>,
+    after_migration: bool,
     log_format: Option<LogFormat>,
     log_level: Option<String>,
 }
@@ -131,6 +137,8 @@ pub struct ServeConfig {
     pub first_admin: Option<FirstAdmin>,
     /// How long to wait for the store at the start.
     pub start_time: Duration,
+    /// Nobody is served before a membership has been moved into the store.
+    pub after_migration: bool,
     /// What is logged, and how.
     pub log: LogSettings,
 }
@@ -199,77 +207,27 @@ impl ServeArgs {
             parsed(env, "MEMBERSHIPD_FIRST_ADMIN_HANDLE")
         })?;
         let kind = first_of(self.store, file.store, || one_of(env, "MEMBERSHIPD_STORE"))?;
+        let after_migration = self.after_migration
+            || parsed(env, "MEMBERSHIPD_AFTER_MIGRATION")?.unwrap_or(file.after_migration);
         let log_of_file = LogArgs { log_format: file.log_format, log_level: file.log_level };
         let from_file =
             NatsArgs { nkey: file.nkey, ca: file.ca, bucket_prefix: file.bucket_prefix };
         let flags = StoreFlags { db: self.db, nats_url: self.nats_url, nats: self.nats };
         let of_file = StoreFlags { db: file.db, nats_url: file.nats_url, nats: from_file };
+        let kind = kind.unwrap_or_default();
+        if after_migration && kind == StoreKind::Sqlite {
+            return Err(usage("--after-migration needs --store jetstream".to_owned()));
+        }
         Ok(ServeConfig {
             listen,
             admin_listen,
             authorities: authorities.iter().map(|name| name.to_ascii_lowercase()).collect(),
-            store: choose(kind.unwrap_or_default(), flags, of_file, env)?,
+            store: choose(kind, flags, of_file, env)?,
+            after_migration,
             first_admin: first_admin(admin_key, handle)?,
             start_time: Duration::from_secs(start_timeout.unwrap_or(START_SECONDS).into()),
             log: log(self.log, log_of_file, env)?,
         })
-    }
-}
-
-/// Flags, or their like in the file, that say where the store is.
-struct StoreFlags {
-    db: Option<PathBuf>,
-    nats_url: Option<String>,
-    nats: NatsArgs,
-}
-
-/// Only what belongs to the chosen kind of store counts; `NATS_URL` is set for other programs, too,
-/// so it alone does not choose.
-fn choose(
-    kind: StoreKind,
-    flags: StoreFlags,
-    file: StoreFlags,
-    env: Environment<'_>,
-) -> CommandResult<StoreChoice> {
-    match kind {
-        StoreKind::Sqlite if flags.nats_url.is_some() => Err(usage(
-            "--nats-url names servers, but the store is a SQLite file: say --store jetstream, too"
-                .to_owned(),
-        )),
-        StoreKind::Sqlite => {
-            let from_env = env("MEMBERSHIPD_DB").map(PathBuf::from);
-            let db = flags.db.or(from_env).or(file.db);
-            StoreArgs {
-                db: Some(db.unwrap_or_else(StoreArgs::default_db)),
-                nats: flags.nats,
-                ..StoreArgs::default()
-            }
-            .choose(env)
-        }
-        StoreKind::Jetstream if flags.db.is_some() => Err(usage(
-            "--db names a SQLite file, but the store is JetStream: leave it out, or say --store \
-             sqlite"
-                .to_owned(),
-        )),
-        StoreKind::Jetstream => {
-            let from_env = match text(env, "MEMBERSHIPD_NATS_URL")? {
-                Some(url) => Some(url),
-                None => text(env, "NATS_URL")?,
-            };
-            let url = flags.nats_url.or(from_env).or(file.nats_url).ok_or_else(|| {
-                usage("the store is JetStream: name the servers with --nats-url".to_owned())
-            })?;
-            let unset = |name: &str| env(name).is_none();
-            let nats = NatsArgs {
-                nkey: flags.nats.nkey.or(file.nats.nkey.filter(|_| unset("MEMBERSHIPD_NKEY"))),
-                ca: flags.nats.ca.or(file.nats.ca.filter(|_| unset("MEMBERSHIPD_CA"))),
-                bucket_prefix: flags
-                    .nats
-                    .bucket_prefix
-                    .or(file.nats.bucket_prefix.filter(|_| unset("MEMBERSHIPD_BUCKET_PREFIX"))),
-            };
-            Ok(StoreChoice::Nats(nats.choose(url, env)?))
-        }
     }
 }
 
@@ -317,7 +275,7 @@ fn one_of<T: ValueEnum>(env: Environment<'_>, name: &str) -> CommandResult<Optio
     })
 }
 
-fn text(env: Environment<'_>, name: &str) -> CommandResult<Option<String>> {
+pub(super) fn text(env: Environment<'_>, name: &str) -> CommandResult<Option<String>> {
     env(name)
         .map(OsString::into_string)
         .transpose()
@@ -333,7 +291,7 @@ fn known(address: &str) -> CommandResult<SocketAddr> {
     address.parse().map_err(|_| usage(format!("{address} is no address")))
 }
 
-fn usage(message: String) -> CommandError {
+pub(super) fn usage(message: String) -> CommandError {
     CommandError::Usage(message)
 }
 
@@ -432,6 +390,22 @@ mod tests {
     }
 
     #[test]
+    fn it_begins_after_a_migration_only_when_it_is_told_to() {
+        let name = "MEMBERSHIPD_AFTER_MIGRATION";
+        let (store, file) = (["--store=jetstream", "--nats-url=a:1"], "afterMigration: true");
+        for (flags, env, file, waits) in [
+            (&[][..], &[][..], "", false),
+            (&["--after-migration"], &[(name, "false")], "", true),
+            (&[], &[(name, "true")], "", true),
+            (&[], &[], file, true),
+            (&[], &[(name, "false")], file, false),
+        ] {
+            let config = decided(&[&store, flags].concat(), env, file).unwrap();
+            assert_eq!(config.after_migration, waits, "{flags:?} {env:?} {file}");
+        }
+    }
+
+    #[test]
     fn the_first_admin_has_a_key_and_a_handle() {
         let key = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
         let flags =
@@ -458,6 +432,9 @@ mod tests {
             (&["--store=jetstream", "--db=x"], &[], "", "--store sqlite"),
             (&["--store=jetstream"], &[], "", "--nats-url"),
             (&["--nkey=x"], &[], "", "--nkey"),
+            (&["--after-migration"], &[], "", "--store jetstream"),
+            (&[], &[], "afterMigration: true", "--store jetstream"),
+            (&[], &[("MEMBERSHIPD_AFTER_MIGRATION", "yes")], "", "MEMBERSHIPD_AFTER_MIGRATION"),
             (&[], &[("MEMBERSHIPD_STORE", "kv")], "", "sqlite or jetstream"),
             (&[], &[("MEMBERSHIPD_LOG_FORMAT", "xml")], "", "text or json"),
             (&[], &[], "logFormat: xml", "--config"),

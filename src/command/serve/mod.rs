@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod open;
+mod store;
 
 use std::fs;
 use std::io::Write;
@@ -14,7 +15,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use self::config::{ServeArgs, ServeConfig, parse};
-use self::open::{Backing, opened};
+use self::open::{Awaited, Backing, opened};
 use super::choice::of_process;
 use super::error::{CommandError, CommandResult};
 use crate::membership::MembershipStore;
@@ -39,15 +40,18 @@ pub async fn run(args: ServeArgs, out: &mut dyn Write) -> CommandResult<()> {
     let stop = shutdown::on_signals()?;
     let (listener, admin_listener) = (bind(config.listen).await?, bind(config.admin_listen).await?);
     let (at, admin_at) = (listener.local_addr()?, admin_listener.local_addr()?);
+    tracing::info!(%at, %admin_at, "listening");
     let mut registry = Registry::default();
     let figures = Figures::register(&mut registry);
-    let ready = Arc::new(StoreReadiness { store: OnceLock::new(), nobody: nobody()? });
+    let awaited = Awaited::default();
+    let (store, nobody) = (OnceLock::new(), nobody()?);
+    let ready = Arc::new(StoreReadiness { store, awaited: awaited.clone(), nobody });
     let admin = admin::router(Arc::clone(&ready) as Arc<dyn Readiness>, Metrics::of(registry));
     // The admin endpoints come first and go last: they say what is going on meanwhile.
     let (admin_stopper, admin_stop) = shutdown::stop();
     let admin = listen::serve(admin_listener, admin, ListenLimits::default(), admin_stop);
     let admin = tokio::spawn(admin);
-    let Some(Backing { store, log }) = opened(&config, &stop).await? else {
+    let Some(Backing { store, log }) = opened(&config, &awaited, &stop).await? else {
         return Ok(());
     };
     // It is set here only.
@@ -58,7 +62,7 @@ pub async fn run(args: ServeArgs, out: &mut dyn Write) -> CommandResult<()> {
     // A script that started it waits for this line.
     writeln!(out, "serving {} on http://{at}, admin on http://{admin_at}", config.store)?;
     out.flush()?;
-    tracing::info!(%at, %admin_at, store = %config.store, "serving");
+    tracing::info!(store = %config.store, "serving");
     listen::serve(listener, router, ListenLimits::default(), stop).await;
     tidying.abort();
     admin_stopper.say();
@@ -96,6 +100,7 @@ fn nobody() -> CommandResult<UserKey> {
 struct StoreReadiness {
     /// Once it is open.
     store: OnceLock<Arc<dyn MembershipStore>>,
+    awaited: Awaited,
     nobody: UserKey,
 }
 
@@ -104,7 +109,7 @@ impl Readiness for StoreReadiness {
     async fn ready(&self) -> Result<(), String> {
         match self.store.get() {
             Some(store) => readiness::ready(store, self.nobody).await,
-            None => Err("waiting for the store".to_owned()),
+            None => Err(self.awaited.words()),
         }
     }
 }

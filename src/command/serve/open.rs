@@ -2,7 +2,8 @@
 //! that is not there; buckets are the operator's, or `init`'s, to make.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -14,7 +15,8 @@ use crate::jetstream::bucket::Budget;
 use crate::jetstream::connect::{NatsOptions, Role};
 use crate::membership::MembershipStore;
 use crate::membership::error::{ErrorKind, StoreError, StoreResult};
-use crate::membership::kv::{Control, KvStore, Settings as KvSettings};
+use crate::membership::ids::InvalidValue;
+use crate::membership::kv::{Control, KvStore, Prefix, Settings as KvSettings};
 use crate::membership::records::{UnixMillis, Versioned};
 use crate::membership::requests::RequestLog;
 use crate::membership::sqlite::{Settings, SqliteStore};
@@ -28,6 +30,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long one look may take.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether a move is done: nobody is served meanwhile.
+const MOVED_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long such a look may take.
+const MOVED_LOOK: Duration = Duration::from_secs(1);
+
 /// A store and the log of requests beside it.
 pub struct Backing {
     /// The store.
@@ -36,22 +44,53 @@ pub struct Backing {
     pub log: Arc<dyn RequestLog>,
 }
 
-/// Opens the store within the start's time; none when the word to stop came first.
+/// What a start waits for, for the log and for who asks whether it is ready.
+#[derive(Clone, Default)]
+pub struct Awaited(Arc<Mutex<String>>);
+
+impl Awaited {
+    /// Tells why the store is not there. The same again is no news.
+    fn tell(&self, why: &dyn Display) {
+        let why = why.to_string();
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != why {
+            tracing::info!(%why, "waiting for the store");
+            *told = why;
+        }
+    }
+
+    /// The same in words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_empty() {
+            return "waiting for the store".to_owned();
+        }
+        format!("waiting for the store: {told}")
+    }
+}
+
+/// Opens the store within the start's time; none when the word to stop came first. A move that is to
+/// be waited for is waited for before that time begins.
 ///
 /// # Errors
 /// `NoStore`, `Usage` for files that cannot be used.
-pub async fn opened(config: &ServeConfig, stop: &Stop) -> CommandResult<Option<Backing>> {
-    let deadline = Deadline::after(config.start_time);
+pub async fn opened(
+    config: &ServeConfig,
+    awaited: &Awaited,
+    stop: &Stop,
+) -> CommandResult<Option<Backing>> {
     tokio::select! {
-        backing = open(config, deadline) => backing.map(Some),
+        backing = open(config, awaited) => backing.map(Some),
         () = stop.said() => Ok(None),
     }
 }
 
-async fn open(config: &ServeConfig, deadline: Deadline) -> CommandResult<Backing> {
+async fn open(config: &ServeConfig, awaited: &Awaited) -> CommandResult<Backing> {
     let admin = config.first_admin.as_ref();
     match &config.store {
         StoreChoice::Sqlite(path) => {
+            let deadline = Deadline::after(config.start_time);
             let none = CommandError::NoStore;
             SqliteStore::create(path, deadline).await.map_err(none)?;
             let opened = SqliteStore::open(path, Settings::default(), deadline).await;
@@ -62,7 +101,7 @@ async fn open(config: &ServeConfig, deadline: Deadline) -> CommandResult<Backing
             Ok(Backing { store: store.clone(), log: store })
         }
         StoreChoice::Nats(nats) => {
-            let store = Arc::new(buckets(nats, admin, deadline).await?);
+            let store = Arc::new(Servers::of(nats)?.opened(config, awaited).await?);
             Ok(Backing { store: store.clone(), log: store })
         }
     }
@@ -97,30 +136,88 @@ async fn let_in(
     Ok(())
 }
 
-async fn buckets(
-    nats: &NatsChoice,
-    admin: Option<&FirstAdmin>,
-    deadline: Deadline,
-) -> CommandResult<KvStore> {
-    let usage = |why: &dyn std::fmt::Display| CommandError::Usage(why.to_string());
-    let options = NatsOptions::new(&nats.url, Role::Membershipd).map_err(|why| usage(&why))?;
-    let options = options.nkey(nats.nkey.as_deref()).ca(nats.ca.as_deref());
-    options.check_files().map_err(|why| usage(&why))?;
-    let mut told = String::new();
+/// The way to buckets.
+struct Servers {
+    options: NatsOptions,
+    prefix: Prefix,
+}
+
+impl Servers {
+    fn of(nats: &NatsChoice) -> CommandResult<Self> {
+        let usage = |why: &dyn Display| CommandError::Usage(why.to_string());
+        let options = NatsOptions::new(&nats.url, Role::Membershipd).map_err(|why| usage(&why))?;
+        let options = options.nkey(nats.nkey.as_deref()).ca(nats.ca.as_deref());
+        options.check_files().map_err(|why| usage(&why))?;
+        let prefix = nats.prefix.parse().map_err(|why: InvalidValue| usage(&why))?;
+        Ok(Self { options, prefix })
+    }
+
+    async fn opened(&self, config: &ServeConfig, awaited: &Awaited) -> CommandResult<KvStore> {
+        if config.after_migration {
+            self.have_been_moved_to(awaited).await?;
+        }
+        let deadline = Deadline::after(config.start_time);
+        loop {
+            let error = match self.ready(config).await {
+                Ok(store) => return Ok(store),
+                Err(error) => error,
+            };
+            if !passes(error.kind()) || deadline.remaining() <= PAUSE {
+                return Err(CommandError::NoStore(error));
+            }
+            awaited.tell(&error);
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits for a move to be done, with as little to do then as can be: one record is read over a
+    /// store that is open. Somebody else says when there is nothing to wait for any more.
+    async fn have_been_moved_to(&self, awaited: &Awaited) -> CommandResult<()> {
+        loop {
+            let moved = match self.store().await {
+                Ok(store) => until_moved(&store, awaited).await,
+                Err(error) => Err(error),
+            };
+            let Err(error) = moved else { return Ok(()) };
+            if !passes(error.kind()) {
+                return Err(CommandError::NoStore(error));
+            }
+            awaited.tell(&error);
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn store(&self) -> StoreResult<KvStore> {
+        let budget = Budget { total: LOOK, ..Budget::default() };
+        let settings = KvSettings { budget, ..KvSettings::default() };
+        KvStore::open(&self.options, self.prefix.clone(), settings).await
+    }
+
+    async fn ready(&self, config: &ServeConfig) -> StoreResult<KvStore> {
+        let store = self.store().await?;
+        let deadline = Deadline::after(LOOK);
+        let Versioned { mut record, mut revision } = store.control(deadline).await?;
+        // Before anybody is let in, and again in what may have been written since.
+        may_be_served(&record, config.after_migration)?;
+        if let Some(admin) = config.first_admin.as_ref().filter(|_| never_served(&record)) {
+            let_in(&store, admin, deadline).await?;
+            Versioned { record, revision } = store.control(deadline).await?;
+            may_be_served(&record, config.after_migration)?;
+        }
+        if let Some(control) = claimed(record, store.born(), UnixMillis::now()) {
+            store.set_control(&control, revision, deadline).await?;
+        }
+        Ok(store)
+    }
+}
+
+/// Reads how far a move is until it is done.
+async fn until_moved(store: &KvStore, awaited: &Awaited) -> StoreResult<()> {
     loop {
-        let error = match ready(nats, &options, admin).await {
-            Ok(store) => return Ok(store),
-            Err(error) => error,
-        };
-        if !passes(error.kind()) || deadline.remaining() <= PAUSE {
-            return Err(CommandError::NoStore(error));
-        }
-        let why = error.to_string();
-        if why != told {
-            tracing::info!(%why, "waiting for the store");
-            told = why;
-        }
-        sleep(PAUSE).await;
+        let Versioned { record, .. } = store.control(Deadline::after(MOVED_LOOK)).await?;
+        let Some(why) = obstacle(&record, true)? else { return Ok(()) };
+        awaited.tell(&why);
+        sleep(MOVED_PAUSE).await;
     }
 }
 
@@ -132,32 +229,34 @@ const fn passes(kind: ErrorKind) -> bool {
     )
 }
 
-async fn ready(
-    nats: &NatsChoice,
-    options: &NatsOptions,
-    admin: Option<&FirstAdmin>,
-) -> StoreResult<KvStore> {
-    let prefix = nats.prefix.parse().map_err(|why: crate::membership::ids::InvalidValue| {
-        StoreError::new(ErrorKind::Invalid, why.to_string())
-    })?;
-    let budget = Budget { total: LOOK, ..Budget::default() };
-    let settings = KvSettings { budget, ..KvSettings::default() };
-    let store = KvStore::open(options, prefix, settings).await?;
-    let deadline = Deadline::after(LOOK);
-    let Versioned { mut record, mut revision } = store.control(deadline).await?;
-    if let Some(admin) = admin.filter(|_| never_served(&record)) {
-        let_in(&store, admin, deadline).await?;
-        Versioned { record, revision } = store.control(deadline).await?;
-    }
-    if let Some(control) = claimed(record, store.born(), UnixMillis::now())? {
-        store.set_control(&control, revision, deadline).await?;
-    }
-    Ok(store)
-}
-
 /// Whether nobody was ever served from the store, nor from a file that was moved into it.
 const fn never_served(control: &Control) -> bool {
     control.served_since.is_none() && control.migration.is_none()
+}
+
+/// Why nobody may be served from a store yet, if nobody may: something is on its way into it, or has
+/// not come although it is to.
+fn obstacle(control: &Control, after_migration: bool) -> StoreResult<Option<&'static str>> {
+    let Some(migration) = &control.migration else {
+        let none = "no membership has been moved into the buckets yet: until one has, nobody is \
+                    served from them";
+        return Ok(after_migration.then_some(none));
+    };
+    let marker: Marker = serde_json::from_value(migration.clone()).map_err(|_| {
+        StoreError::new(ErrorKind::Corrupt, "how far the move into the buckets is cannot be read")
+    })?;
+    Ok(match marker.phase {
+        Phase::Done => None,
+        Phase::Importing => Some(
+            "a membership is being moved into the buckets: until that is done, nobody is served \
+             from them",
+        ),
+    })
+}
+
+fn may_be_served(control: &Control, after_migration: bool) -> StoreResult<()> {
+    obstacle(control, after_migration)?
+        .map_or(Ok(()), |why| Err(StoreError::new(ErrorKind::Unavailable, why)))
 }
 
 /// What the store must say of itself before it is served from; `None` when it says so already. Once
@@ -166,29 +265,11 @@ fn claimed(
     mut control: Control,
     born: &BTreeMap<String, String>,
     now: UnixMillis,
-) -> StoreResult<Option<Control>> {
+) -> Option<Control> {
     let before = control.clone();
-    if let Some(migration) = &control.migration {
-        let marker: Marker = serde_json::from_value(migration.clone()).map_err(|_| {
-            StoreError::new(
-                ErrorKind::Corrupt,
-                "how far the move into the buckets is cannot be read",
-            )
-        })?;
-        match marker.phase {
-            Phase::Done => {}
-            Phase::Importing => {
-                return Err(StoreError::new(
-                    ErrorKind::Unavailable,
-                    "a membership is being moved into the buckets: until that is done, nobody is \
-                     served from them",
-                ));
-            }
-        }
-    }
     control.served_since = control.served_since.or(Some(now));
     control.note_born(born);
-    Ok((control != before).then_some(control))
+    (control != before).then_some(control)
 }
 
 #[cfg(test)]
@@ -210,20 +291,32 @@ mod tests {
     }
 
     #[test]
-    fn a_store_is_claimed_once_and_never_in_the_middle_of_a_move() {
+    fn a_store_is_claimed_once() {
         let (now, none) = (UnixMillis(7), BTreeMap::new());
         for migration in [None, marker("done")] {
-            let claimed_now =
-                claimed(control(migration.clone(), None), &none, now).unwrap().unwrap();
-            assert_eq!(claimed_now, control(migration.clone(), Some(7)));
-            assert_eq!(claimed(control(migration, Some(3)), &none, now).unwrap(), None);
+            let claimed_now = claimed(control(migration.clone(), None), &none, now);
+            assert_eq!(claimed_now, Some(control(migration.clone(), Some(7))));
+            assert_eq!(claimed(control(migration, Some(3)), &none, now), None);
         }
-        for (migration, kind) in [
-            (marker("importing"), ErrorKind::Unavailable),
-            (marker("else"), ErrorKind::Corrupt),
-            (Some(json!(1)), ErrorKind::Corrupt),
+    }
+
+    #[test]
+    fn nobody_is_served_in_the_middle_of_a_move_nor_before_one_that_is_to_be_waited_for() {
+        use ErrorKind::{Corrupt, Unavailable};
+        for (migration, at_once, after) in [
+            (None, Ok(()), Err(Unavailable)),
+            (marker("importing"), Err(Unavailable), Err(Unavailable)),
+            (marker("done"), Ok(()), Ok(())),
+            (marker("else"), Err(Corrupt), Err(Corrupt)),
+            (Some(json!(1)), Err(Corrupt), Err(Corrupt)),
         ] {
-            assert_eq!(claimed(control(migration, Some(3)), &none, now).unwrap_err().kind(), kind);
+            for served in [None, Some(3)] {
+                let record = control(migration.clone(), served);
+                for (after_migration, may) in [(false, at_once), (true, after)] {
+                    let judged = may_be_served(&record, after_migration);
+                    assert_eq!(judged.map_err(|error| error.kind()), may, "{record:?}");
+                }
+            }
         }
     }
 
@@ -242,10 +335,10 @@ mod tests {
         let born = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
             pairs.iter().map(|(name, when)| ((*name).to_owned(), (*when).to_owned())).collect()
         };
-        let first = claimed(control(None, None), &born(&[("a", "1")]), now).unwrap().unwrap();
+        let first = claimed(control(None, None), &born(&[("a", "1")]), now).unwrap();
         assert_eq!(first.born, born(&[("a", "1")]));
-        assert_eq!(claimed(first.clone(), &born(&[("a", "1")]), now).unwrap(), None);
-        let more = claimed(first, &born(&[("a", "2"), ("b", "3")]), now).unwrap().unwrap();
+        assert_eq!(claimed(first.clone(), &born(&[("a", "1")]), now), None);
+        let more = claimed(first, &born(&[("a", "2"), ("b", "3")]), now).unwrap();
         assert_eq!(more.born, born(&[("a", "1"), ("b", "3")]));
     }
 

@@ -9,7 +9,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use membership_operator::cluster::migration::SourceUser;
 use membership_operator::cluster::names::Bucket;
 use membership_operator::cluster::plan::{ChildKind, ObjectId};
-use membership_operator::cluster::serving::{Pod, Seen, Source, image};
+use membership_operator::cluster::serving::{Begins, Pod, Seen, Source, image};
 use membership_operator::cluster::validate::ValidatedCluster;
 use membership_operator::cluster::world::Found;
 
@@ -28,6 +28,7 @@ pub struct Replica {
     pub pod: Pod,
     template: String,
     image: String,
+    begins: Begins,
     /// Seconds until it runs, or until it is gone.
     left: u8,
 }
@@ -152,7 +153,10 @@ impl Fake {
         for replica in &mut self.serving.replicas {
             replica.left = replica.left.saturating_sub(1);
             let stands = match replica.source() {
-                Source::Buckets => led && !moving && self.control.is_some(),
+                Source::Buckets => match replica.begins {
+                    Begins::AtOnce => led && !moving && self.control.is_some(),
+                    Begins::AfterMigration => led && moved,
+                },
                 Source::File => !moved,
             };
             let bad = replica.image == BAD_IMAGE;
@@ -228,7 +232,8 @@ impl Fake {
             ..Pod::default()
         };
         let image = image(deployment).unwrap().to_owned();
-        let replica = Replica { pod, template: template(deployment), image, left: 2 };
+        let (template, begins) = (template(deployment), Begins::of(deployment));
+        let replica = Replica { pod, template, image, begins, left: 2 };
         self.serving.replicas.push(replica);
     }
 
