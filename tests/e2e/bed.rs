@@ -18,6 +18,9 @@ use testbed::{Cluster, ClusterName, UpRequest, image, removal};
 
 const NAME: &str = "e2e";
 
+/// The tag of a newer version of the product, with the same programs in it.
+pub const NEWER: &str = "0.1.1-newer";
+
 /// The product's image, as the chart names it.
 pub const IMAGE: &str = "ghcr.io/unibus/membership-operator:0.1.0";
 
@@ -40,18 +43,23 @@ pub struct Bed {
 }
 
 /// The bed for one story at a time: two would only wait for each other's processors.
-pub struct Turn(MutexGuard<'static, Bed>);
+pub struct Turn {
+    bed: MutexGuard<'static, Bed>,
+    began: Instant,
+}
 
 impl std::ops::Deref for Turn {
     type Target = Bed;
 
     fn deref(&self) -> &Bed {
-        &self.0
+        &self.bed
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        let story = std::thread::current();
+        eprintln!("{} took {:.0?}", story.name().unwrap_or_default(), self.began.elapsed());
         if std::thread::panicking() {
             let operator = ["logs", "-n", SYSTEM, "deploy/membership-operator", "--tail=60"];
             for args in [&operator[..], &["get", "pods,membershipclusters", "-A", "-o", "wide"]] {
@@ -63,7 +71,8 @@ impl Drop for Turn {
 
 /// A turn on the bed, with the operator installed for the whole cluster.
 pub fn turn() -> Turn {
-    Turn(BED.lock().unwrap_or_else(PoisonError::into_inner))
+    let bed = BED.lock().unwrap_or_else(PoisonError::into_inner);
+    Turn { bed, began: Instant::now() }
 }
 
 fn name() -> ClusterName {
@@ -86,7 +95,7 @@ impl Bed {
         let request = UpRequest { audit: true, ..UpRequest::new(name()) };
         let cluster = Cluster::up(&request, &prepared, &progress).unwrap();
         let bed = Self { cluster };
-        bed.cluster.load_image(&product_image(&cache, &progress)).unwrap();
+        bed.load(IMAGE);
         bed.install(SYSTEM, &["--wait", "--timeout", "120s"]);
         bed
     }
@@ -122,6 +131,18 @@ impl Bed {
         assert!(Path::new(CHART).is_dir());
         let names = ["upgrade", "--install", "membership-operator", CHART, "-n", namespace];
         self.helm(&[&names[..], &["--create-namespace"], more].concat());
+    }
+
+    /// Brings the product's image to the nodes under a name.
+    fn load(&self, name: &str) {
+        let (cache, progress) = (Cache::of_this_user().unwrap(), Progress::stderr());
+        self.cluster.load_image(&product_image(&cache, name, &progress)).unwrap();
+    }
+
+    /// Brings a newer version of the product to the nodes.
+    pub fn load_newer(&self) {
+        let (name, _) = IMAGE.rsplit_once(':').unwrap();
+        self.load(&format!("{name}:{NEWER}"));
     }
 
     pub fn uninstall(&self, namespace: &str) {
@@ -166,7 +187,7 @@ impl Bed {
 }
 
 /// The image that the product's Dockerfile makes, around the programs under test.
-fn product_image(cache: &Cache, progress: &Progress) -> PathBuf {
+fn product_image(cache: &Cache, name: &str, progress: &Progress) -> PathBuf {
     let built = tempfile::tempdir().unwrap();
     let out = built.path().join("out");
     fs::create_dir(&out).unwrap();
@@ -178,9 +199,9 @@ fn product_image(cache: &Cache, progress: &Progress) -> PathBuf {
         dockerfile: Some(Path::new(DOCKERFILE)),
         stages: &[("build".to_owned(), built.path().to_path_buf())],
     };
-    let archive = image::build_folder(cache, IMAGE, &context, progress).unwrap();
+    let archive = image::build_folder(cache, name, &context, progress).unwrap();
     let mib = fs::metadata(&archive.path).unwrap().len() >> 20;
-    eprintln!("{IMAGE}: {mib} MiB");
+    eprintln!("{name}: {mib} MiB");
     archive.path
 }
 

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
@@ -82,6 +82,18 @@ impl Reach {
         let port = &service["spec"]["ports"][0]["port"];
         let network = bed.machines().node(node).unwrap().network().unwrap();
         Self { service: format!("{address}:{port}").parse().unwrap(), network }
+    }
+
+    /// From the same node to one pod of it, whether the Service leads there or not.
+    pub fn at(&self, pod: IpAddr) -> Self {
+        Self { service: SocketAddr::new(pod, self.service.port()), network: self.network.clone() }
+    }
+
+    /// Asks something once, from there.
+    pub fn ask(&self, caller: u64, method: &'static str, path: &'static str, body: &Value) -> Said {
+        let body = body.to_string();
+        let ask = move |to: &Self| to.send(&Caller::new(caller), method, path, &body);
+        self.spawn(ask).join().unwrap()
     }
 
     /// A thread that is on the node from its first moment on.

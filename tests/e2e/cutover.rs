@@ -6,12 +6,13 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::bed::{Bed, PATIENCE, turn, within};
+use crate::bed::{Bed, NEWER, PATIENCE, SYSTEM, turn, within};
 use crate::callers::{Caller, Reach, Said};
+use crate::faults::Off;
 use crate::history::{ADMIN, Crowd, History, SERVICE};
 use crate::source::Source;
 use crate::subject::{Subject, spec_with};
@@ -23,6 +24,9 @@ const MEMBERS: u64 = 49;
 
 const SQLITE: &str = "sqlite: {claimName: live}, membershipd: {store: SQLite}";
 const JETSTREAM: &str = "sqlite: {claimName: live}, membershipd: {store: JetStream}";
+
+/// So little of a processor that the middle of the move lasts for seconds.
+const SLOWLY: &str = "migration: {resources: {limits: {cpu: 100m}}}";
 
 /// A membership as lines of an export.
 fn lines() -> String {
@@ -83,7 +87,7 @@ fn fill(bed: &Bed, namespace: &str) {
 }
 
 /// What the buckets hold of every user, read past the service.
-fn held(subject: Subject<'_>) -> BTreeMap<String, String> {
+pub fn held(subject: Subject<'_>) -> BTreeMap<String, String> {
     let Subject { bed, namespace, name } = subject;
     let pod = format!("deploy/{name}-membershipd");
     let url = format!("--nats-url=nats://{name}-nats.{namespace}.svc:4222");
@@ -104,7 +108,7 @@ fn live<'a>(bed: &'a Bed, namespace: &'a str) -> (Subject<'a>, Crowd) {
     demo.until("MembershipdReady", "True");
     demo.rests();
     let crowd = Crowd::of(&Reach::of(demo, &home(demo)));
-    goes_on(&crowd);
+    crowd.goes_on();
     (demo, crowd)
 }
 
@@ -116,20 +120,11 @@ fn home(subject: Subject<'_>) -> String {
     pods.find(store).unwrap()["spec"]["nodeName"].as_str().unwrap().to_owned()
 }
 
-/// Waits until changes and answers go on.
-fn goes_on(crowd: &Crowd) {
-    let (writes, reads) = crowd.counts();
-    within("changes and answers to go on", || {
-        let (more, answers) = crowd.counts();
-        (more > writes + 50 && answers > reads + 50).then_some(())
-    });
-}
-
 /// The cut-over is done, and everything that was acknowledged is in the buckets.
 fn has_moved(subject: Subject<'_>, crowd: Crowd, story: &str) -> History {
     subject.until("Migrated", "True");
     subject.rests();
-    goes_on(&crowd);
+    crowd.goes_on();
     let history = crowd.history();
     let held = held(subject);
     assert!(held.len() as u64 >= USERS, "{}", held.len());
@@ -139,19 +134,11 @@ fn has_moved(subject: Subject<'_>, crowd: Crowd, story: &str) -> History {
     assert!(status["endpoints"]["membershipd"].as_str().unwrap().contains("demo-membershipd"));
     let deployments = subject.bed.names(subject.namespace, "deployments");
     assert_eq!(deployments, ["deployment.apps/demo-membershipd"]);
-    eprintln!(
-        "{story}: {} changes acknowledged, {} refused, {} unknown; {:.1} s without a change, {:.1} s \
-         without an answer",
-        history.writes(),
-        history.refused,
-        history.unknown,
-        history.write_gap().as_secs_f64(),
-        history.read_gap().as_secs_f64(),
-    );
+    history.tell(story);
     history
 }
 
-fn gone(bed: &Bed, namespace: &str) {
+pub fn gone(bed: &Bed, namespace: &str) {
     bed.kubectl().run(["delete", "namespace", namespace, "--wait=false"]).unwrap();
 }
 
@@ -176,92 +163,174 @@ fn a_cut_over_that_is_given_up_lets_the_file_take_changes_again_and_can_be_begun
     let bed = turn();
     let (demo, crowd) = live(&bed, "back");
     // The Job is there and never begins.
-    let missing = "sqlite: {claimName: live}, migration: {image: 'registry.invalid/none:1'}, \
-                   membershipd: {store: JetStream}";
-    demo.apply(&spec_with(missing));
+    demo.apply(&spec_with(&format!(
+        "migration: {{image: 'registry.invalid/none:1'}}, {JETSTREAM}"
+    )));
     within("the missing image", || {
         (demo.condition("Migrated")?.1 == "MigrationPodNotRunning").then_some(())
     });
-    goes_on(&crowd);
+    crowd.goes_on();
     demo.apply(&spec_with(SQLITE));
     demo.rests();
-    goes_on(&crowd);
+    crowd.goes_on();
     assert!(!demo.is("Migrated", "True"));
+    is_given_up_behind_its_fence(demo, &crowd);
     demo.apply(&spec_with(JETSTREAM));
-    has_moved(demo, crowd, "cut-over after one that was given up");
+    has_moved(demo, crowd, "cut-over after two that were given up");
     gone(&bed, "back");
 }
 
-/// What is waited for before something is killed.
-type Stage = (&'static str, fn(&Subject<'_>) -> bool);
+/// In the middle NATS loses its quorum. The file takes changes again without it, and in the end it is
+/// said why.
+fn is_given_up_behind_its_fence(demo: Subject<'_>, crowd: &Crowd) {
+    let refused = crowd.refused();
+    demo.apply(&spec_with(&format!("{SLOWLY}, {JETSTREAM}")));
+    within("the fence", || (crowd.refused() > refused + 5).then_some(()));
+    let without = WithoutQuorum::of(demo, &home(demo));
+    let (writes, _) = crowd.counts();
+    sleep(Duration::from_secs(3));
+    assert!(crowd.counts().0 <= writes + 1, "the fence is not up");
+    assert!(!demo.is("Migrated", "True"), "it was over too soon");
+    demo.apply(&spec_with(SQLITE));
+    crowd.goes_on();
+    let ready = demo.pods().iter().filter(|(_, ready)| *ready).count();
+    assert!(ready < 2, "NATS was back before the file took changes");
+    drop(without);
+    within("what is said of it", || {
+        (demo.condition("Migrated")? == ("False".to_owned(), "GivenUp".to_owned())).then_some(())
+    });
+    demo.rests();
+    let deployments = demo.bed.names(demo.namespace, "deployments");
+    assert_eq!(deployments, ["deployment.apps/demo-membershipd-sqlite"]);
+}
 
-const STAGES: [Stage; 4] = [
-    ("edited", |_| true),
-    ("job made", |demo| !demo.bed.names(demo.namespace, "jobs").is_empty()),
-    ("buckets' service made", |demo| {
-        demo.bed.get(demo.namespace, "deployment/demo-membershipd").is_some()
-    }),
-    ("moved", |demo| demo.is("Migrated", "True")),
-];
+/// One server is left, on this node, until this is dropped.
+struct WithoutQuorum<'a> {
+    bed: &'a Bed,
+    closed: Vec<String>,
+}
+
+impl<'a> WithoutQuorum<'a> {
+    fn of(subject: Subject<'a>, node: &str) -> Self {
+        let Subject { bed, namespace, .. } = subject;
+        let closed = bed.machines().nodes().filter(|other| *other != node).map(str::to_owned);
+        let without = Self { bed, closed: closed.collect() };
+        without.all("cordon");
+        let pods = bed.get(namespace, "pods").unwrap();
+        let ends = |pod: &&Value| {
+            pod["metadata"]["ownerReferences"][0]["kind"] == "StatefulSet"
+                && pod["spec"]["nodeName"] != node
+        };
+        let servers = pods["items"].as_array().unwrap().iter().filter(ends);
+        let names: Vec<&str> =
+            servers.map(|pod| pod["metadata"]["name"].as_str().unwrap()).collect();
+        assert_eq!(names.len(), 2);
+        let args = ["delete", "pod", "-n", namespace, "--grace-period=0", "--force"];
+        bed.kubectl().run([&args[..], &names].concat()).unwrap();
+        without
+    }
+
+    fn all(&self, what: &str) {
+        for node in &self.closed {
+            self.bed.kubectl().run([what, node]).unwrap();
+        }
+    }
+}
+
+impl Drop for WithoutQuorum<'_> {
+    fn drop(&mut self) {
+        self.all("uncordon");
+    }
+}
 
 #[test]
-#[ignore = "minutes on a loaded machine: run by `make test-long`"]
+fn the_operator_may_be_upgraded_in_the_middle_of_a_cut_over() {
+    let bed = turn();
+    let (demo, crowd) = live(&bed, "cut-upgrade");
+    bed.load_newer();
+    demo.apply(&spec_with(&format!("{SLOWLY}, {JETSTREAM}")));
+    within("the fence", || is_fenced(&crowd).then_some(()));
+    let newer = format!("image.tag={NEWER}");
+    bed.install(SYSTEM, &["--set", &newer, "--wait", "--timeout", "120s"]);
+    assert!(!demo.is("Migrated", "True"), "it was over too soon");
+    has_moved(demo, crowd, "cut-over with the operator upgraded");
+    let operator = bed.get(SYSTEM, "deployment/membership-operator").unwrap();
+    let image = &operator["spec"]["template"]["spec"]["containers"][0]["image"];
+    assert!(image.as_str().unwrap().ends_with(NEWER), "{image}");
+    bed.install(SYSTEM, &["--wait", "--timeout", "120s"]);
+    gone(&bed, "cut-upgrade");
+}
+
+/// What is waited for before something is killed.
+type Stage = (&'static str, fn(Subject<'_>, &Crowd) -> bool);
+
+const STAGES: [Stage; 5] = [
+    ("edited", |_, _| true),
+    ("buckets' service made", |demo, _| {
+        demo.bed.get(demo.namespace, "deployment/demo-membershipd").is_some()
+    }),
+    ("Job made", |demo, _| !demo.bed.names(demo.namespace, "jobs").is_empty()),
+    ("fence up", |_, crowd| is_fenced(crowd)),
+    ("moved", |demo, _| demo.is("Migrated", "True")),
+];
+
+/// Writers are refused, and not one by chance.
+fn is_fenced(crowd: &Crowd) -> bool {
+    crowd.refused() > 20
+}
+
+#[test]
 fn the_operator_may_be_killed_in_every_stage_of_a_cut_over() {
     let bed = turn();
     let (demo, crowd) = live(&bed, "cut-operator");
     demo.apply(&spec_with(JETSTREAM));
     for (stage, reached) in STAGES {
-        // On a quick machine two stages are one.
-        within(stage, || (reached(&demo) || demo.is("Migrated", "True")).then_some(()));
+        within(stage, || reached(demo, &crowd).then_some(()));
         bed.kill_operator();
     }
-    has_moved(demo, crowd, "cut-over with the operator killed four times");
+    has_moved(demo, crowd, "cut-over with the operator killed five times");
     gone(&bed, "cut-operator");
 }
 
 #[test]
-#[ignore = "minutes on a loaded machine: run by `make test-long`"]
-fn the_jobs_pod_may_be_killed_in_a_cut_over() {
+fn the_jobs_pod_may_be_killed_behind_its_fence() {
     let bed = turn();
     let (demo, crowd) = live(&bed, "cut-job");
-    demo.apply(&spec_with(JETSTREAM));
-    let selector = "app.kubernetes.io/component=migration";
-    for _ in 0..2 {
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE && !demo.is("Migrated", "True") {
-            let args = ["get", "pods", "-n", "cut-job", "-l", selector, "-o", "json"];
-            let found = bed.kubectl().run(args).unwrap();
-            if found.contains("\"phase\": \"Running\"") {
-                break;
-            }
-            sleep(Duration::from_millis(100));
-        }
-        let kill =
-            ["delete", "pod", "-n", "cut-job", "-l", selector, "--grace-period=0", "--force"];
-        bed.kubectl().run(kill).unwrap();
-    }
+    demo.apply(&spec_with(&format!("{SLOWLY}, {JETSTREAM}")));
+    within("the fence", || is_fenced(&crowd).then_some(()));
+    let selector = "batch.kubernetes.io/job-name=demo-migrate-1";
+    let kill = ["delete", "pod", "-n", "cut-job", "-l", selector, "--grace-period=0", "--force"];
+    assert!(bed.kubectl().run(kill).unwrap().contains("demo-migrate-1"), "there was none");
+    assert!(!demo.is("Migrated", "True"), "it was killed too late");
     has_moved(demo, crowd, "cut-over with the Job's pod killed");
     gone(&bed, "cut-job");
 }
 
 #[test]
-#[ignore = "minutes on a loaded machine: run by `make test-long`"]
 fn a_node_may_lose_its_power_in_a_cut_over() {
     let bed = turn();
     let (demo, crowd) = live(&bed, "cut-node");
     let home = home(demo);
-    let others = bed.nodes_without_operator();
-    let node = others.iter().find(|node| **node != home).unwrap();
-    demo.apply(&spec_with(JETSTREAM));
-    within("the Job", || (!bed.names("cut-node", "jobs").is_empty()).then_some(()));
-    bed.machines().node(node).unwrap().power_off().unwrap();
-    let moved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        demo.until("Migrated", "True");
-    }));
-    bed.machines().node(node).unwrap().power_on().unwrap();
-    assert!(moved.is_ok(), "it did not move with one node off");
+    let mut others = bed.nodes_without_operator();
+    others.retain(|node| *node != home);
+    demo.apply(&spec_with(&format!("{SLOWLY}, {JETSTREAM}")));
+    within("the fence", || is_fenced(&crowd).then_some(()));
+    let off = Off::of(&bed, &others[..1]);
+    assert!(!demo.is("Migrated", "True"), "it was over too soon");
+    demo.until("Migrated", "True");
+    drop(off);
     has_moved(demo, crowd, "cut-over with one node off");
     gone(&bed, "cut-node");
+}
+
+/// The first admin lets somebody in who may ask about others.
+pub fn let_service_in(reach: &Reach) -> Said {
+    let body = json!({"key": Caller::new(SERVICE).key(), "handle": "gate", "role": "service"});
+    // A node learns of a Service's first endpoints a moment after the operator does.
+    within("the first answer", || {
+        let said = reach.ask(ADMIN, "POST", "/v1/users", &body);
+        (!matches!(said, Said::NotSent)).then_some(said)
+    })
 }
 
 #[test]
@@ -277,24 +346,17 @@ fn a_new_service_lets_its_first_admin_in_and_loses_no_request_while_it_is_replac
     demo.rests();
     assert!(demo.is("MembershipdReady", "True"));
     let reach = Reach::of(demo, bed.machines().nodes().next().unwrap());
-    let body = json!({"key": Caller::new(SERVICE).key(), "handle": "gate", "role": "service"});
-    // A node learns of a Service's first endpoints a moment after the operator does.
-    let said = within("the first answer", || {
-        let body = body.to_string();
-        let add = move |to: &Reach| to.send(&Caller::new(ADMIN), "POST", "/v1/users", &body);
-        let said = reach.spawn(add).join().unwrap();
-        (!matches!(said, Said::NotSent)).then_some(said)
-    });
+    let said = let_service_in(&reach);
     assert_eq!(said.status(), 201, "{said:?}");
     let crowd = Crowd::of(&reach);
-    goes_on(&crowd);
+    crowd.goes_on();
     demo.apply(&part(", annotations: {change: 'yes'}"));
     within("the change to begin", || {
         (bed.get("fresh", "deployment/demo-membershipd")?["metadata"]["generation"] == 2)
             .then_some(())
     });
     demo.rests();
-    goes_on(&crowd);
+    crowd.goes_on();
     let history = crowd.history();
     assert_eq!((history.refused, history.unknown), (0, 0), "of {}", history.writes());
     history.is_held(&held(demo));

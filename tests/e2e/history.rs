@@ -9,18 +9,39 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::bed::within;
 use crate::callers::{Caller, Reach, Said};
 
 /// The users that the file holds who may act for others.
 pub const ADMIN: u64 = 1;
 pub const SERVICE: u64 = 2;
 
-/// The first of the users that writers add.
-const FIRST: u64 = 1_000_000;
+/// The next of the users that writers add: another one in every story.
+static NEXT: AtomicU64 = AtomicU64::new(1_000_000);
 
-/// How often each of them asks for something.
+/// How often each of them asks for something: together 200 times a second.
 const WRITE_EVERY: Duration = Duration::from_millis(250);
-const ASK_EVERY: Duration = Duration::from_millis(100);
+const ASK_EVERY: Duration = Duration::from_millis(166);
+
+/// Begins its requests at their times, whatever the service does. What is late by more than this is
+/// left out.
+struct Beat {
+    every: Duration,
+    next: Instant,
+}
+
+const LATE: Duration = Duration::from_secs(1);
+
+impl Beat {
+    fn of(every: Duration) -> Self {
+        Self { every, next: Instant::now() }
+    }
+
+    fn comes(&mut self) {
+        self.next = (self.next + self.every).max(Instant::now() - LATE);
+        sleep(self.next.saturating_duration_since(Instant::now()));
+    }
+}
 
 /// What is known of a user that a writer tried to add.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,20 +86,26 @@ fn lock<T>(what: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
-    next: AtomicU64,
     users: Mutex<BTreeMap<String, Known>>,
     faults: Mutex<Vec<String>>,
     /// When a change was acknowledged, and when somebody was admitted.
     writes: Mutex<Vec<Instant>>,
     reads: Mutex<Vec<Instant>>,
+    sent: AtomicU64,
     refused: AtomicU64,
     unknown: AtomicU64,
 }
 
-/// They at work.
+/// They at work, until this is dropped.
 pub struct Crowd {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Crowd {
@@ -98,10 +125,29 @@ impl Crowd {
         (lock(&self.shared.writes).len(), lock(&self.shared.reads).len())
     }
 
+    /// How many requests were sent so far.
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::Relaxed)
+    }
+
+    /// How many changes were clearly refused so far.
+    pub fn refused(&self) -> u64 {
+        self.shared.refused.load(Ordering::Relaxed)
+    }
+
+    /// Waits until changes and answers go on.
+    pub fn goes_on(&self) {
+        let (writes, reads) = self.counts();
+        within("changes and answers to go on", || {
+            let (more, answers) = self.counts();
+            (more > writes + 50 && answers > reads + 50).then_some(())
+        });
+    }
+
     /// Lets them end.
-    pub fn history(self) -> History {
+    pub fn history(mut self) -> History {
         self.shared.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
+        for thread in self.threads.drain(..) {
             thread.join().unwrap();
         }
         let shared = &self.shared;
@@ -120,16 +166,17 @@ impl Crowd {
 
 fn write(shared: &Shared, reach: &Reach) {
     let admin = Caller::new(ADMIN);
-    let mut own: Vec<String> = Vec::new();
+    let (mut own, mut beat) = (Vec::<String>::new(), Beat::of(WRITE_EVERY));
     for turn in 1_u64.. {
         if shared.stop.load(Ordering::Relaxed) {
             return;
         }
         let victim = if turn % 4 == 0 { own.pop() } else { None };
+        shared.sent.fetch_add(1, Ordering::Relaxed);
         let deed = if let Some(key) = victim {
             revoke(shared, reach, &admin, &key)
         } else {
-            let number = FIRST + shared.next.fetch_add(1, Ordering::Relaxed);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let key = Caller::new(number).key();
             let body = json!({"key": key, "handle": format!("user {number}"), "role": "user"});
             let said = reach.send(&admin, "POST", "/v1/users", &body.to_string());
@@ -145,7 +192,7 @@ fn write(shared: &Shared, reach: &Reach) {
             Deed::Unknown => drop(shared.unknown.fetch_add(1, Ordering::Relaxed)),
             Deed::Refused | Deed::NotTried => drop(shared.refused.fetch_add(1, Ordering::Relaxed)),
         }
-        sleep(WRITE_EVERY);
+        beat.comes();
     }
 }
 
@@ -164,7 +211,7 @@ fn revoke(shared: &Shared, reach: &Reach, admin: &Caller, key: &str) -> Deed {
 }
 
 fn ask(shared: &Shared, reach: &Reach) {
-    let service = Caller::new(SERVICE);
+    let (service, mut beat) = (Caller::new(SERVICE), Beat::of(ASK_EVERY));
     while !shared.stop.load(Ordering::Relaxed) {
         let chosen = {
             let users = lock(&shared.users);
@@ -172,12 +219,13 @@ fn ask(shared: &Shared, reach: &Reach) {
             fastrand::choice(added.collect::<Vec<_>>()).map(|(key, known)| (key.clone(), *known))
         };
         if let Some((key, known)) = chosen {
+            shared.sent.fetch_add(1, Ordering::Relaxed);
             let sent = Instant::now();
             let body = json!({"questions": [{"user": key}]}).to_string();
             let said = reach.send(&service, "POST", "/v1/authorize", &body);
             judge(shared, &key, &known, sent, &said);
         }
-        sleep(ASK_EVERY);
+        beat.comes();
     }
 }
 
@@ -222,6 +270,19 @@ fn gap(times: &[Instant]) -> Duration {
 }
 
 impl History {
+    /// In one line.
+    pub fn tell(&self, story: &str) {
+        eprintln!(
+            "{story}: {} changes acknowledged, {} refused, {} unknown; {:.1} s without a change, \
+             {:.1} s without an answer",
+            self.writes.len(),
+            self.refused,
+            self.unknown,
+            self.write_gap().as_secs_f64(),
+            self.read_gap().as_secs_f64(),
+        );
+    }
+
     pub fn write_gap(&self) -> Duration {
         gap(&self.writes)
     }

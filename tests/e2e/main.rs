@@ -22,6 +22,7 @@ mod readme;
 mod readme_commands;
 #[path = "../sample/data.rs"]
 mod sample;
+mod served;
 mod source;
 mod subject;
 mod users;
