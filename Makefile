@@ -25,7 +25,7 @@ test: preflight lint prepare ## Everything that gates, on real parts (root and G
 
 .PHONY: test-long
 test-long: preflight lint prepare ## As test, with more rounds: for nights
-	TEST_ROUNDS=$${TEST_ROUNDS:-20} cargo test --workspace --locked -- --include-ignored
+	TEST_ROUNDS=$${TEST_ROUNDS:-50} cargo test --workspace --locked -- --include-ignored
 
 .PHONY: demo
 demo: preflight prepare ## The whole story on three nodes: a SQLite file becomes a replicated cluster
