@@ -35,3 +35,25 @@ fn every_condition_and_every_reason_is_explained_once_and_no_other() {
     found.sort();
     assert_eq!(found, expected);
 }
+
+/// The words of Events that are no condition's reason, as the sources have them.
+fn words_of_events() -> Vec<String> {
+    let sources = ["events.rs", "migration.rs"];
+    let sources = sources.map(|name| read(&format!("src/cluster/status/{name}"))).concat();
+    let made = ["EventKind::Normal, \"", "EventKind::Warning, \""];
+    let places = made.into_iter().flat_map(|made| sources.split(made).skip(1));
+    let first = places.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()));
+    first.chain(["Resumed", "Recovered"].map(str::to_owned)).collect()
+}
+
+#[test]
+fn every_event_of_its_own_word_is_explained() {
+    let page = read("docs/operate.md");
+    let (_, section) = page.split_once("## The Events").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let words = words_of_events();
+    assert!(words.len() >= 12, "{words:?}");
+    for word in words {
+        assert!(section.contains(&format!("`{word}`")), "{word}");
+    }
+}
