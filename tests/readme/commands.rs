@@ -13,7 +13,7 @@ pub enum By {
 }
 
 /// In the order of the page.
-pub const COMMANDS: [(&str, By); 24] = [
+pub const COMMANDS: [(&str, By); 25] = [
     ("make demo", By::Nobody("it takes minutes: `make fresh-clone` runs it, cold and warm")),
     (
         "make demo-cutover",
@@ -33,6 +33,10 @@ pub const COMMANDS: [(&str, By); 24] = [
     ("kubectl annotate pvc membership-sqlite membership.unibus.dev/release-to=demo", By::Newcomer),
     ("kubectl apply -f examples/migrate.yaml", By::Newcomer),
     ("kubectl wait --for=condition=Migrated membershipcluster/demo --timeout=5m", By::Newcomer),
+    (
+        "cargo test --locked --test e2e -- --nocapture cutover::",
+        By::Nobody("it is a part of the end-to-end tests, and `make test` runs all of them"),
+    ),
     ("kubectl describe membershipcluster demo", By::Newcomer),
     ("kubectl logs -n membership-system deploy/membership-operator", By::Newcomer),
     ("make bench", By::Nobody("it takes half an hour and asserts nothing: it prints figures")),
