@@ -41,12 +41,8 @@ pub fn is_moved(subject: &Subject<'_>, amounts: Amounts, servers: u64) {
 
 /// How many Jobs of a resource were begun, as its Events tell: one that is told again is counted up.
 pub fn jobs_begun(subject: &Subject<'_>) -> u64 {
-    let list = subject.bed.get(subject.namespace, "events.events.k8s.io").unwrap();
-    let events = list["items"].as_array().unwrap().iter();
-    let begun = events.filter(|event| {
-        event["reason"] == "MigrationStarted" && event["regarding"]["name"] == subject.name
-    });
-    begun.map(|event| event["series"]["count"].as_u64().unwrap_or(1)).sum()
+    let begun = subject.events("MigrationStarted");
+    begun.iter().map(|event| event["series"]["count"].as_u64().unwrap_or(1)).sum()
 }
 
 /// What is said of the resource's waiting for a person.

@@ -144,6 +144,16 @@ impl<'a> Subject<'a> {
         self.resource().unwrap()["status"]["clusterId"].as_str().unwrap().to_owned()
     }
 
+    /// The Events of a reason about the resource.
+    pub fn events(&self, reason: &str) -> Vec<Value> {
+        let list = self.bed.get(self.namespace, "events.events.k8s.io").unwrap();
+        let events =
+            list["items"].as_array().unwrap().iter().filter(|event| {
+                event["reason"] == reason && event["regarding"]["name"] == self.name
+            });
+        events.cloned().collect()
+    }
+
     pub fn delete(&self) {
         self.bed.delete(self.namespace, "membershipcluster", self.name);
     }
