@@ -7,7 +7,13 @@ bed=${1:?usage: cutover.sh CLUSTER}
 namespace=membership-cutover
 
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+callers=()
+ended() {
+    touch "$scratch/enough"
+    [ ${#callers[@]} = 0 ] || wait "${callers[@]}"
+    rm -rf "$scratch"
+}
+trap ended EXIT
 if [ -z "${KUBECONFIG:-}" ]; then
     cargo testbed kubeconfig --name "$bed" >"$scratch/kubeconfig"
     export KUBECONFIG=$scratch/kubeconfig
@@ -37,6 +43,26 @@ until_true() {
     done
 }
 
+# Signs a request in the caller's pod with the key of somebody, and sends it to the Service.
+call() { k exec caller -- /membershipd call --timeout=5 "--key=/keys/$1" "${@:2}"; }
+
+# Everybody, one a line.
+users() { call admin GET /v1/users | sed 's/},{/},\n  {/g'; }
+
+# Does something again and again, and notes when it went well.
+again() {
+    while [ ! -e "$scratch/enough" ]; do
+        if "$1" 2>/dev/null; then date +%s.%N >>"$scratch/$1"; fi
+        sleep 0.1
+    done
+}
+
+# How often it did, and the longest time between two.
+told() {
+    awk 'NR > 1 && $1 - last > most { most = $1 - last } { last = $1 }
+        END { printf "%d times, and not for %.1f s in the middle\n", NR, most }' "$scratch/$1"
+}
+
 say 'A new claim, released to the cluster, and a service over a SQLite file on it'
 "$kubectl" create namespace "$namespace" --dry-run=client -o yaml | "$kubectl" apply -f - >/dev/null
 k apply -f - <<'END'
@@ -54,21 +80,46 @@ until_true MembershipdReady
 k get membershipclusters -o wide
 
 say 'Users come in through it'
-db=--db=/data/membership.db
-for n in 1 2 3; do
-    key=$(k exec deploy/demo-membershipd-sqlite -- /membershipd keygen /data/user-$n.key)
-    k exec deploy/demo-membershipd-sqlite -- /membershipd user add "$db" "$key" "User $n" >/dev/null
-done
-k exec deploy/demo-membershipd-sqlite -- /membershipd user list "$db"
+image=$(k get deployment demo-membershipd-sqlite -o jsonpath='{.spec.template.spec.containers[0].image}')
+sed "s|IMAGE|$image|" tests/demo/caller.yaml | k apply -f - >/dev/null
+k wait --for=condition=Ready pod/caller --timeout=120s >/dev/null
+new_key() { k exec caller -- /membershipd keygen "/keys/$1"; }
+admin=$(new_key admin)
+k exec deploy/demo-membershipd-sqlite -- /membershipd user add --admin --db=/data/membership.db "$admin" Ada >/dev/null
+let_in() { call admin POST /v1/users --data "{\"key\": \"$1\", \"handle\": \"$2\", \"role\": \"$3\"}" >/dev/null; }
+let_in "$(new_key gate)" Gate service
+bob=$(new_key bob)
+let_in "$bob" Bob user
+users
 until_true Ready
+
+say 'From now on the gate asks without end whether Bob may come in, and Ada makes one room after the other'
+bob_comes_in() {
+    call gate POST /v1/authorize --data "{\"questions\": [{\"user\": \"$bob\"}]}" | grep '"allowed": *true' >/dev/null
+}
+ada_makes_a_room() {
+    local room=room-$RANDOM-$RANDOM
+    call admin POST /v1/rooms --data "{\"room\": \"$room\", \"subject\": \"bus.$room\"}" >/dev/null
+}
+again bob_comes_in &
+callers+=($!)
+again ada_makes_a_room &
+callers+=($!)
+sleep 3
 
 say 'One field is edited: store: JetStream'
 k apply -f examples/cutover-2-jetstream.yaml
 until_true Migrated
 until_true MembershipdReady
+sleep 3
+touch "$scratch/enough"
+wait "${callers[@]}"
+callers=()
+echo '  As seen by one kubectl after the other, each of which takes its time:'
+echo "  Bob came in $(told bob_comes_in)"
+echo "  Ada made a room $(told ada_makes_a_room)"
 
-say 'The same users, from the buckets'
-k exec deploy/demo-membershipd -- /membershipd user list --nkey=/key/seed \
-    "--nats-url=nats://demo-nats.$namespace.svc:4222"
+say 'The same users at the same address, from the buckets'
+users
 k get membershipclusters -o wide
 k get events --field-selector involvedObject.kind=MembershipCluster -o custom-columns=REASON:.reason,NOTE:.message

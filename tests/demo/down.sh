@@ -8,7 +8,7 @@ if [ -z "${KUBECONFIG:-}" ]; then
 fi
 kubectl=$(cargo testbed which kubectl)
 helm=$(cargo testbed which helm)
-"$kubectl" delete namespace membership-demo --ignore-not-found --timeout=120s
+"$kubectl" delete namespace membership-demo membership-cutover --ignore-not-found --timeout=120s
 "$helm" uninstall membership-operator --namespace membership-system --ignore-not-found
 "$kubectl" delete namespace membership-system --ignore-not-found --timeout=120s
 "$kubectl" delete crd membershipclusters.membership.unibus.dev --ignore-not-found --timeout=60s
