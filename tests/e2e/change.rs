@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::bed::{turn, within};
 use crate::load::Load;
-use crate::subject::{SPEC, Subject, spec_with};
+use crate::subject::{SERVED, Subject, spec_with};
 use crate::users::Users;
 
 /// The small cluster with other resources.
-const LARGER: &str = "{nats: {storage: {size: 1Gi}, resources: {limits: {memory: 256Mi}}}, \
-                      buckets: {maxBytes: 32Mi}}";
+const LARGER: &str = "{membershipd: {}, buckets: {maxBytes: 32Mi}, \
+                      nats: {storage: {size: 1Gi}, resources: {limits: {memory: 256Mi}}}}";
 
 #[test]
 fn a_change_restarts_one_server_at_a_time_and_loses_no_acknowledged_write() {
@@ -65,7 +65,7 @@ fn a_bad_image_stops_at_the_first_server_and_heals_when_it_is_taken_back() {
     let subject = Subject::up(&bed, "change");
     let before = subject.pods();
     subject.apply(
-        "{nats: {image: 'docker.io/library/nats:0.0.0', storage: {size: 1Gi}}, \
+        "{membershipd: {}, nats: {image: 'docker.io/library/nats:0.0.0', storage: {size: 1Gi}}, \
          buckets: {maxBytes: 32Mi}}",
     );
     let stayed = || subject.pods().iter().filter(|pod| before.contains(pod)).count();
@@ -78,13 +78,13 @@ fn a_bad_image_stops_at_the_first_server_and_heals_when_it_is_taken_back() {
     assert_eq!(stayed(), 2, "the others must wait for the first");
     assert!(subject.is("Ready", "True"), "two of three serve");
     subject.apply(
-        "{nats: {image: 'docker.io/library/nats:2.15.2-scratch', storage: {size: 1Gi}}, \
+        "{membershipd: {}, nats: {image: 'docker.io/library/nats:2.15.2-scratch', storage: {size: 1Gi}}, \
          buckets: {maxBytes: 32Mi}}",
     );
     subject.rests();
     assert_eq!(stayed(), 2, "the others already run what is wanted");
     subject.is_true(3, 3);
-    subject.apply(SPEC);
+    subject.apply(SERVED);
     subject.rests();
 }
 
@@ -118,7 +118,7 @@ fn children_that_are_deleted_by_hand_come_back_without_a_loss() {
 fn a_suspended_cluster_is_left_alone_until_it_is_resumed() {
     let bed = turn();
     let subject = Subject::up(&bed, "change");
-    subject.apply(&spec_with("suspend: true"));
+    subject.apply(&spec_with("membershipd: {}, suspend: true"));
     within("suspension", || {
         (subject.condition("Reconciling")? == ("False".to_owned(), "Suspended".to_owned()))
             .then_some(())
@@ -127,7 +127,7 @@ fn a_suspended_cluster_is_left_alone_until_it_is_resumed() {
     sleep(Duration::from_secs(5));
     assert!(bed.get("change", "service/demo-nats").is_none());
     assert!(subject.is("Ready", "True"), "it serves on");
-    subject.apply(&spec_with("suspend: false"));
+    subject.apply(&spec_with("membershipd: {}, suspend: false"));
     within("the service", || bed.get("change", "service/demo-nats"));
     subject.rests();
 }
@@ -172,7 +172,7 @@ fn debug_logging_is_switched_without_a_restart() {
     let before = subject.pods();
     let logs = || bed.kubectl().run(["logs", "demo-nats-0", "-n", "change"]).unwrap();
     for debug in [true, false] {
-        let spec = SPEC.replacen("{storage", &format!("{{debug: {debug}, storage"), 1);
+        let spec = SERVED.replacen("{storage", &format!("{{debug: {debug}, storage"), 1);
         subject.apply(&spec);
         subject.rests();
         assert!(logs().contains("[DBG]"), "debug: {debug}");

@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::bed::{Bed, PATIENCE, turn, within};
-use crate::subject::{SPEC, Subject, spec_with};
+use crate::subject::{SERVED, SPEC, Subject, spec_with};
 use crate::users::Users;
 
 #[test]
@@ -15,7 +15,7 @@ fn volumes_outlive_their_resource_and_a_successor_takes_them_up_with_their_data(
     let id = subject.cluster_id();
     subject.delete();
     // At once: what is left of the first is waited for.
-    subject.apply(SPEC);
+    subject.apply(SERVED);
     subject.rests();
     assert_eq!(subject.cluster_id(), id);
     assert_eq!(bed.names("end", "persistentvolumeclaims").len(), 3);
@@ -35,7 +35,7 @@ fn over_too_few_retained_volumes_nothing_is_started() {
     for claim in ["data-demo-nats-0", "data-demo-nats-2"] {
         bed.delete("few", "persistentvolumeclaim", claim);
     }
-    subject.apply(SPEC);
+    subject.apply(SERVED);
     subject.stalls("QuorumAtRisk");
     assert!(gone() && bed.names("few", "statefulsets").is_empty(), "something was started");
     bed.kubectl().run(["delete", "namespace", "few", "--wait=false"]).unwrap();
@@ -48,7 +48,7 @@ fn volumes_go_with_their_resource_where_that_was_asked_for_and_a_neighbours_stay
     let other = Subject::new(&bed, "gone", "other");
     other.apply(SPEC);
     other.until("Ready", "True");
-    demo.apply(&spec_with("deletionPolicy: Delete"));
+    demo.apply(&spec_with("membershipd: {}, deletionPolicy: Delete"));
     within("the finalizer", || {
         let resource = demo.resource()?;
         resource["metadata"]["finalizers"].as_array().filter(|found| !found.is_empty()).map(|_| ())

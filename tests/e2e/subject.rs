@@ -9,6 +9,10 @@ use crate::bed::{Bed, within};
 /// A small cluster of three.
 pub const SPEC: &str = "{nats: {storage: {size: 1Gi}}, buckets: {maxBytes: 32Mi}}";
 
+/// The small cluster with its membership service.
+pub const SERVED: &str =
+    "{membershipd: {}, nats: {storage: {size: 1Gi}}, buckets: {maxBytes: 32Mi}}";
+
 /// The small cluster with something else.
 pub fn spec_with(more: &str) -> String {
     SPEC.replacen('{', &format!("{{{more}, "), 1)
@@ -37,10 +41,10 @@ impl<'a> Subject<'a> {
         bed.kubectl().apply(&manifest).unwrap();
     }
 
-    /// Applies the small cluster and waits until it is up and at rest.
+    /// Applies the small cluster with its service and waits until it is up and at rest.
     pub fn up(bed: &'a Bed, namespace: &'a str) -> Self {
         let subject = Self::new(bed, namespace, "demo");
-        subject.apply(SPEC);
+        subject.apply(SERVED);
         subject.rests();
         subject
     }
