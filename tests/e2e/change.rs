@@ -164,7 +164,7 @@ fn a_bucket_with_much_data_is_raised_and_r3_is_only_said_of_equal_copies() {
     bed.kubectl().run(["delete", "namespace", "raise", "--wait=false"]).unwrap();
 }
 
-/// The kubelet takes about a minute to carry a configuration into the pods.
+/// The kubelet carries a configuration into the pods with its next look at them.
 #[test]
 fn debug_logging_is_switched_without_a_restart() {
     let bed = turn();

@@ -34,6 +34,7 @@ struct KubeletConfiguration {
     pod_logs_dir: &'static str,
     resolv_conf: &'static str,
     serialize_image_pulls: bool,
+    sync_frequency: &'static str,
     volume_plugin_dir: &'static str,
 }
 
@@ -100,6 +101,8 @@ pub(super) fn config(dns: Ipv4Addr, cgroup_root: String) -> Result<String> {
         // The host's name servers are not reached from here.
         resolv_conf: "",
         serialize_image_pulls: false,
+        // What a mounted ConfigMap holds is looked at so often: a minute is long for a test.
+        sync_frequency: "10s",
         // The default lies in the host's /usr.
         volume_plugin_dir: "/var/lib/kubelet/volume-plugins",
     };
@@ -152,6 +155,7 @@ mod tests {
             "failCgroupV1: false",
             "imageGCHighThresholdPercent: 100",
             "enforceNodeAllocatable: []",
+            "syncFrequency: 10s",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
