@@ -149,11 +149,34 @@ impl Bed {
         self.helm(&["uninstall", "membership-operator", "-n", namespace, "--wait"]);
     }
 
-    /// Kills the operator's pod, without a word of farewell.
+    /// Kills the operator, without a word of farewell: another pod takes its place, once its Lease
+    /// has come to its end.
     pub fn kill_operator(&self) {
-        let pods = "app.kubernetes.io/name=membership-operator";
-        let args = ["delete", "pod", "-n", SYSTEM, "-l", pods, "--grace-period=0", "--force"];
-        self.kubectl().run(args).unwrap();
+        self.kill_pods(SYSTEM, &["-l", "app.kubernetes.io/name=membership-operator"]);
+    }
+
+    /// As [`Bed::kill_operator`], without the wait for the end of the Lease.
+    pub fn kill_operator_and_lease(&self) {
+        self.kill_operator();
+        self.kubectl().run(["delete", "lease", "membership-operator", "-n", SYSTEM]).unwrap();
+    }
+
+    /// Kills what runs in pods, as a crash does, and has them made anew. A forced deletion alone lets
+    /// the programs come to an end of their own.
+    pub fn kill_pods(&self, namespace: &str, which: &[&str]) {
+        let get = ["get", "pods", "-n", namespace, "-o", "json"];
+        let found = self.kubectl().run([&get[..], which].concat()).unwrap();
+        let found: Value = serde_json::from_str(&found).unwrap();
+        let pods = found["items"].as_array().cloned().unwrap_or_else(|| vec![found]);
+        for pod in &pods {
+            // One without a node does not run yet.
+            if let Some(node) = pod["spec"]["nodeName"].as_str() {
+                let uid = pod["metadata"]["uid"].as_str().unwrap();
+                self.cluster.node(node).unwrap().kill_pod(uid).unwrap();
+            }
+        }
+        let delete = ["delete", "pod", "-n", namespace, "--grace-period=0", "--force"];
+        self.kubectl().run([&delete[..], which].concat()).unwrap();
     }
 
     /// The node on which the operator runs.

@@ -95,9 +95,7 @@ fn lose_bucket(bed: &Bed, namespace: &str, bucket: &str) {
     let find = format!("find /data -type d -name KV_{bucket} -exec rm -r {{}} + && sync");
     let exec = ["exec", "vandal", "-n", namespace, "--", "sh", "-c", &find];
     bed.kubectl().run(exec).unwrap();
-    let pods = ["vandal", "demo-nats-0"];
-    let kill = ["delete", "pod", "-n", namespace, "--grace-period=0", "--force"];
-    bed.kubectl().run([&kill[..], &pods].concat()).unwrap();
+    bed.kill_pods(namespace, &["vandal", "demo-nats-0"]);
 }
 
 #[test]

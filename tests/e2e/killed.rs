@@ -25,11 +25,11 @@ type Killed = (&'static str, fn(&Subject<'_>));
 const KILLED: [&[Killed]; 4] = [
     &[("job", kill_job), ("server", kill_server)],
     &[("quorum", kill_quorum)],
-    &[("operator", |subject| subject.bed.kill_operator())],
+    &[("operator", |subject| subject.bed.kill_operator_and_lease())],
     &[("all", |subject| {
         kill_server(subject);
         kill_job(subject);
-        subject.bed.kill_operator();
+        subject.bed.kill_operator_and_lease();
     })],
 ];
 
@@ -117,15 +117,9 @@ fn pods_made(subject: &Subject<'_>) -> usize {
     subject.bed.kubectl().run(args).unwrap().lines().count()
 }
 
-/// Ends pods without a word of farewell.
-fn kill(bed: &Bed, which: &[&str]) {
-    let args = ["delete", "pod", "-n", NAMESPACE, "--grace-period=0", "--force"];
-    bed.kubectl().run([&args[..], which].concat()).unwrap();
-}
-
 fn kill_job(subject: &Subject<'_>) {
     let selector = format!("batch.kubernetes.io/job-name={}", job(subject));
-    kill(subject.bed, &["-l", &selector]);
+    subject.bed.kill_pods(NAMESPACE, &["-l", &selector]);
 }
 
 /// The server that leads the bucket with most of the rows.
@@ -137,7 +131,7 @@ fn leader(subject: &Subject<'_>) -> String {
 }
 
 fn kill_server(subject: &Subject<'_>) {
-    kill(subject.bed, &[&leader(subject)]);
+    subject.bed.kill_pods(NAMESPACE, &[&leader(subject)]);
 }
 
 /// Two of three servers, and nothing new starts on any node until that was seen.
@@ -145,7 +139,7 @@ fn kill_quorum(subject: &Subject<'_>) {
     let closed = Closed::of(subject.bed);
     let (leader, name) = (leader(subject), subject.name);
     let other = (0..3).map(|n| format!("{name}-nats-{n}")).find(|pod| *pod != leader).unwrap();
-    kill(subject.bed, &[&leader, &other]);
+    subject.bed.kill_pods(NAMESPACE, &[&leader, &other]);
     within("the quorum to be missed", || {
         (subject.condition("Ready")? == ("False".to_owned(), "QuorumLost".to_owned())).then_some(())
     });

@@ -128,9 +128,7 @@ impl Drop for Cordon<'_> {
 fn without_a_quorum(bed: &Bed, demo: &Subject<'_>) {
     let _cordon = Cordon::of(bed);
     let began = Instant::now();
-    let pods = ["demo-nats-0", "demo-nats-2"];
-    let delete = ["delete", "pod", "-n", NAMESPACE, "--grace-period=0", "--force"];
-    bed.kubectl().run([&delete[..], &pods].concat()).unwrap();
+    bed.kill_pods(NAMESPACE, &["demo-nats-0", "demo-nats-2"]);
     demo.until("Ready", "False");
     let took = began.elapsed();
     eprintln!("two servers gone: Ready=False after {took:.1?}");

@@ -88,6 +88,16 @@ impl<'a> NodeHandle<'a> {
         Ok(())
     }
 
+    /// Kills every process of a pod, as a crash would. The kubelet starts its containers again, unless
+    /// the pod is deleted meanwhile.
+    ///
+    /// # Errors
+    /// [`crate::Error::Busy`], or processes that do not end.
+    pub fn kill_pod(&self, uid: &str) -> Result<()> {
+        let _lock = self.lock()?;
+        self.node.machine.kill_pod(uid)
+    }
+
     /// Cuts it off from everything but itself.
     ///
     /// # Errors

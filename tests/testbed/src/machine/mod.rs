@@ -214,6 +214,13 @@ impl Machine {
             .for_each(|process| system.kill_member(process.pid));
     }
 
+    /// Kills every process of a pod, of whatever class of service.
+    pub(crate) fn kill_pod(&self, uid: &str) -> Result<()> {
+        let pods = self.group.child("kubepods");
+        let classes = [pods.child("burstable"), pods.child("besteffort"), pods];
+        classes.iter().try_for_each(|class| class.child(&format!("pod{uid}")).kill())
+    }
+
     /// Ends everything on it at once, as a cut cable would, and lets its cgroups go.
     pub(crate) fn power_off(&self) -> Result<()> {
         if let Some(pid) = self.first_process() {
