@@ -326,3 +326,86 @@ impl Deeds<'_> {
         Ok(steps.iter().all(|step| again.contains(step)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::controller::access::NatsAccess;
+    use crate::controller::context::Settings;
+    use crate::controller::figures::Figures;
+    use crate::runtime::lease::Claim;
+    use crate::runtime::shutdown;
+
+    /// What an operator of some namespaces asks for when it begins: the path, and whether only of
+    /// what has a cluster's label.
+    async fn asked(namespaces: &[&str], wanted: usize) -> BTreeSet<(String, bool)> {
+        let asked = Arc::new(Mutex::new(BTreeSet::new()));
+        let note = Arc::clone(&asked);
+        let server = service_fn(move |request: Request<Body>| {
+            let labelled =
+                request.uri().query().is_some_and(|query| query.contains("labelSelector"));
+            note.lock().unwrap().insert((request.uri().path().to_owned(), labelled));
+            std::future::pending::<Result<Response<Body>, kube::Error>>()
+        });
+        let settings = Settings {
+            namespaces: namespaces.iter().map(|&name| name.to_owned()).collect(),
+            default_image: String::new(),
+            default_membershipd_image: String::new(),
+            access: NatsAccess::Pods,
+            instance: "test".to_owned(),
+            concurrency: 1,
+        };
+        let figures = Figures::register(&mut prometheus_client::registry::Registry::default());
+        let client = Client::new(server, "chat");
+        let (context, woken) = Context::new(client, settings, Claim::always(), figures);
+        let (_stopper, stop) = shutdown::stop();
+        let all = async {
+            while asked.lock().unwrap().len() < wanted {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            () = run(context, woken, stop) => {}
+            () = all => {}
+            () = tokio::time::sleep(Duration::from_secs(5)) => {}
+        }
+        let asked = asked.lock().unwrap();
+        asked.clone()
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_child_is_watched_in_the_chosen_namespaces_alone() {
+        let kinds = [
+            ("apis/membership.unibus.dev/v1alpha1", "membershipclusters", false),
+            ("apis/apps/v1", "statefulsets", true),
+            ("apis/apps/v1", "deployments", true),
+            ("apis/batch/v1", "jobs", true),
+            ("apis/policy/v1", "poddisruptionbudgets", true),
+            ("api/v1", "configmaps", true),
+            ("api/v1", "services", true),
+            ("api/v1", "pods", true),
+            ("api/v1", "persistentvolumeclaims", true),
+        ];
+        let table: [(&[&str], &[&str]); 2] =
+            [(&[], &[""]), (&["chat", "team"], &["namespaces/chat/", "namespaces/team/"])];
+        for (namespaces, within) in table {
+            let expected: BTreeSet<(String, bool)> = within
+                .iter()
+                .flat_map(|within| {
+                    kinds.map(|(group, kind, labelled)| {
+                        (format!("/{group}/{within}{kind}"), labelled)
+                    })
+                })
+                .collect();
+            assert_eq!(asked(namespaces, expected.len()).await, expected);
+        }
+    }
+}

@@ -213,6 +213,25 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_is_read_with_all_that_it_holds_and_a_server_that_stands_alone_leads_it() {
+        let view = |leader: Option<&str>| StreamView {
+            leader: leader.map(str::to_owned),
+            messages: 7,
+            bytes: 700,
+            first_seq: 1,
+            last_seq: 9,
+            num_deleted: 2,
+        };
+        let content = Content { messages: 7, bytes: 700, first_seq: 1, num_deleted: 2 };
+        for (told, alone, leader) in
+            [(Some("n1"), None, Some("n1")), (None, Some("n0"), Some("n0")), (None, None, None)]
+        {
+            let leader = leader.map(str::to_owned);
+            assert_eq!(copy(&view(told), alone), StreamSample { leader, last_seq: 9, content });
+        }
+    }
+
+    #[test]
     fn a_record_that_names_an_unknown_bucket_is_not_taken_for_read() {
         let prefix: Prefix = "U".parse().unwrap();
         let mut record = Control {
