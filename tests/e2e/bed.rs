@@ -161,14 +161,10 @@ impl Bed {
         self.kubectl().run(["delete", "lease", "membership-operator", "-n", SYSTEM]).unwrap();
     }
 
-    /// Kills what runs in pods, as a crash does, and has them made anew. A forced deletion alone lets
-    /// the programs come to an end of their own.
-    pub fn kill_pods(&self, namespace: &str, which: &[&str]) {
-        let get = ["get", "pods", "-n", namespace, "-o", "json"];
-        let found = self.kubectl().run([&get[..], which].concat()).unwrap();
-        let found: Value = serde_json::from_str(&found).unwrap();
-        let pods = found["items"].as_array().cloned().unwrap_or_else(|| vec![found]);
-        for pod in &pods {
+    /// Kills what runs in pods, as a crash does, and has them made anew; gives what was said of each.
+    /// A forced deletion alone lets the programs come to an end of their own.
+    pub fn kill_pods(&self, namespace: &str, which: &[&str]) -> String {
+        for pod in self.list(namespace, "pods", which).unwrap() {
             // One without a node does not run yet.
             if let Some(node) = pod["spec"]["nodeName"].as_str() {
                 let uid = pod["metadata"]["uid"].as_str().unwrap();
@@ -176,7 +172,7 @@ impl Bed {
             }
         }
         let delete = ["delete", "pod", "-n", namespace, "--grace-period=0", "--force"];
-        self.kubectl().run([&delete[..], which].concat()).unwrap();
+        self.kubectl().run([&delete[..], which].concat()).unwrap()
     }
 
     /// The node on which the operator runs.
@@ -194,6 +190,15 @@ impl Bed {
     pub fn get(&self, namespace: &str, what: &str) -> Option<Value> {
         let text = self.kubectl().run(["get", what, "-n", namespace, "-o", "json"]).ok()?;
         serde_json::from_str(&text).ok()
+    }
+
+    /// The objects of a kind that have these names, or that a selector chooses.
+    pub fn list(&self, namespace: &str, kind: &str, which: &[&str]) -> Option<Vec<Value>> {
+        let get = ["get", kind, "-n", namespace, "-o", "json"];
+        let text = self.kubectl().run([&get[..], which].concat()).ok()?;
+        let found: Value = serde_json::from_str(&text).ok()?;
+        // One that is asked for by its name comes alone.
+        Some(found["items"].as_array().cloned().unwrap_or_else(|| vec![found]))
     }
 
     /// Names of the objects of a kind.

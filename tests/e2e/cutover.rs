@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::bed::{Bed, NEWER, PATIENCE, SYSTEM, turn, within};
 use crate::callers::{Caller, Reach, Said};
+use crate::cordon::Cordon;
 use crate::faults::Off;
 use crate::history::{ADMIN, Crowd, History, SERVICE};
 use crate::source::Source;
@@ -186,7 +187,7 @@ fn is_given_up_behind_its_fence(demo: Subject<'_>, crowd: &Crowd) {
     let refused = crowd.refused();
     demo.apply(&spec_with(&format!("{SLOWLY}, {JETSTREAM}")));
     within("the fence", || (crowd.refused() > refused + 5).then_some(()));
-    let without = WithoutQuorum::of(demo, &home(demo));
+    let without = without_quorum(demo, &home(demo));
     let (writes, _) = crowd.counts();
     sleep(Duration::from_secs(3));
     assert!(crowd.counts().0 <= writes + 1, "the fence is not up");
@@ -204,43 +205,20 @@ fn is_given_up_behind_its_fence(demo: Subject<'_>, crowd: &Crowd) {
     assert_eq!(deployments, ["deployment.apps/demo-membershipd-sqlite"]);
 }
 
-/// One server is left, on this node, until this is dropped.
-struct WithoutQuorum<'a> {
-    bed: &'a Bed,
-    closed: Vec<String>,
-}
-
-impl<'a> WithoutQuorum<'a> {
-    fn of(subject: Subject<'a>, node: &str) -> Self {
-        let Subject { bed, namespace, .. } = subject;
-        let closed = bed.machines().nodes().filter(|other| *other != node).map(str::to_owned);
-        let without = Self { bed, closed: closed.collect() };
-        without.all("cordon");
-        let pods = bed.get(namespace, "pods").unwrap();
-        let ends = |pod: &&Value| {
-            pod["metadata"]["ownerReferences"][0]["kind"] == "StatefulSet"
-                && pod["spec"]["nodeName"] != node
-        };
-        let servers = pods["items"].as_array().unwrap().iter().filter(ends);
-        let names: Vec<&str> =
-            servers.map(|pod| pod["metadata"]["name"].as_str().unwrap()).collect();
-        assert_eq!(names.len(), 2);
-        let args = ["delete", "pod", "-n", namespace, "--grace-period=0", "--force"];
-        bed.kubectl().run([&args[..], &names].concat()).unwrap();
-        without
-    }
-
-    fn all(&self, what: &str) {
-        for node in &self.closed {
-            self.bed.kubectl().run([what, node]).unwrap();
-        }
-    }
-}
-
-impl Drop for WithoutQuorum<'_> {
-    fn drop(&mut self) {
-        self.all("uncordon");
-    }
+/// One server is left, on this node, until what this gives is dropped.
+fn without_quorum<'a>(subject: Subject<'a>, node: &str) -> Cordon<'a> {
+    let Subject { bed, namespace, .. } = subject;
+    let cordon = Cordon::of(bed, bed.machines().nodes().filter(|other| *other != node));
+    let pods = bed.get(namespace, "pods").unwrap();
+    let ends = |pod: &&Value| {
+        pod["metadata"]["ownerReferences"][0]["kind"] == "StatefulSet"
+            && pod["spec"]["nodeName"] != node
+    };
+    let servers = pods["items"].as_array().unwrap().iter().filter(ends);
+    let names: Vec<&str> = servers.map(|pod| pod["metadata"]["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 2);
+    bed.kill_pods(namespace, &names);
+    cordon
 }
 
 #[test]
@@ -299,8 +277,8 @@ fn the_jobs_pod_may_be_killed_behind_its_fence() {
     demo.apply(&spec_with(&format!("{SLOWLY}, {JETSTREAM}")));
     within("the fence", || is_fenced(&crowd).then_some(()));
     let selector = "batch.kubernetes.io/job-name=demo-migrate-1";
-    let kill = ["delete", "pod", "-n", "cut-job", "-l", selector, "--grace-period=0", "--force"];
-    assert!(bed.kubectl().run(kill).unwrap().contains("demo-migrate-1"), "there was none");
+    let killed = bed.kill_pods("cut-job", &["-l", selector]);
+    assert!(killed.contains("demo-migrate-1"), "there was none");
     assert!(!demo.is("Migrated", "True"), "it was killed too late");
     has_moved(demo, crowd, "cut-over with the Job's pod killed");
     gone(&bed, "cut-job");

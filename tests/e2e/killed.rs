@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use crate::bed::{Bed, turn, within};
+use crate::bed::{turn, within};
+use crate::cordon::Cordon;
 use crate::migrate::{forget, is_moved, jobs_begun, migration};
 use crate::sample::Amounts;
 use crate::source::Source;
@@ -136,7 +137,7 @@ fn kill_server(subject: &Subject<'_>) {
 
 /// Two of three servers, and nothing new starts on any node until that was seen.
 fn kill_quorum(subject: &Subject<'_>) {
-    let closed = Closed::of(subject.bed);
+    let closed = Cordon::of(subject.bed, subject.bed.machines().nodes());
     let (leader, name) = (leader(subject), subject.name);
     let other = (0..3).map(|n| format!("{name}-nats-{n}")).find(|pod| *pod != leader).unwrap();
     subject.bed.kill_pods(NAMESPACE, &[&leader, &other]);
@@ -145,27 +146,4 @@ fn kill_quorum(subject: &Subject<'_>) {
     });
     assert!(subject.is("Migrated", "Unknown") || subject.is("Migrated", "False"));
     drop(closed);
-}
-
-/// Nodes that take no pods, until this is dropped.
-struct Closed<'a>(&'a Bed);
-
-impl<'a> Closed<'a> {
-    fn of(bed: &'a Bed) -> Self {
-        let closed = Self(bed);
-        closed.all("cordon");
-        closed
-    }
-
-    fn all(&self, what: &str) {
-        for node in self.0.machines().nodes() {
-            self.0.kubectl().run([what, node]).unwrap();
-        }
-    }
-}
-
-impl Drop for Closed<'_> {
-    fn drop(&mut self) {
-        self.all("uncordon");
-    }
 }

@@ -8,6 +8,7 @@ mod bed;
 mod callers;
 mod change;
 mod cold;
+mod cordon;
 mod cutover;
 mod end;
 mod faults;

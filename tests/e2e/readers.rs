@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::bed::{Bed, turn, within};
+use crate::cordon::Cordon;
 use crate::faults::SHOWN;
 use crate::subject::{SPEC, Subject, spec_with};
 
@@ -104,29 +105,9 @@ fn new_and_progressing(chart: &Chart<'_>, demo: &Subject<'_>) {
     });
 }
 
-/// Nodes that take no pod until this is dropped.
-struct Cordon<'a> {
-    bed: &'a Bed,
-    nodes: Vec<&'a str>,
-}
-
-impl<'a> Cordon<'a> {
-    fn of(bed: &'a Bed) -> Self {
-        let nodes: Vec<&str> = bed.machines().nodes().collect();
-        bed.kubectl().run([&["cordon"], &nodes[..]].concat()).unwrap();
-        Self { bed, nodes }
-    }
-}
-
-impl Drop for Cordon<'_> {
-    fn drop(&mut self) {
-        self.bed.kubectl().run([&["uncordon"], &self.nodes[..]].concat()).unwrap();
-    }
-}
-
 /// No node takes the pods of two servers back.
 fn without_a_quorum(bed: &Bed, demo: &Subject<'_>) {
-    let _cordon = Cordon::of(bed);
+    let _cordon = Cordon::of(bed, bed.machines().nodes());
     let began = Instant::now();
     bed.kill_pods(NAMESPACE, &["demo-nats-0", "demo-nats-2"]);
     demo.until("Ready", "False");

@@ -33,15 +33,17 @@ fn spec(nats: &str) -> String {
     )
 }
 
-/// A service at rest, reached from the node that no story turns off. All of these share it.
-fn served(bed: &Bed) -> (Subject<'_>, Reach) {
+/// A service that a crowd uses, reached from the node that no story turns off. All of these share it.
+fn served(bed: &Bed) -> (Subject<'_>, Reach, Crowd) {
     let demo = Subject::new(bed, NAMESPACE, "demo");
     demo.apply(&spec(""));
     demo.rests();
     let reach = Reach::of(demo, &bed.node_of_operator());
     let status = let_service_in(&reach).status();
     assert!([201, 409].contains(&status), "{status}");
-    (demo, reach)
+    let crowd = Crowd::of(&reach);
+    crowd.goes_on();
+    (demo, reach, crowd)
 }
 
 /// What its crowd was told is what the buckets hold.
@@ -53,13 +55,10 @@ fn holds(demo: Subject<'_>, crowd: Crowd, story: &str) {
 }
 
 fn replicas(demo: Subject<'_>) -> Vec<Value> {
-    let args = ["get", "pods", "-n", NAMESPACE, "-o", "json", "-l"];
-    let label = format!(
-        "membership.unibus.dev/store=jetstream,membership.unibus.dev/cluster={}",
-        demo.name
-    );
-    let text = demo.bed.kubectl().run([&args[..], &[label.as_str()]].concat()).unwrap();
-    serde_json::from_str::<Value>(&text).unwrap()["items"].as_array().unwrap().clone()
+    let name = demo.name;
+    let label =
+        format!("membership.unibus.dev/store=jetstream,membership.unibus.dev/cluster={name}");
+    demo.bed.list(NAMESPACE, "pods", &["-l", &label]).unwrap()
 }
 
 fn address(pod: &Value) -> IpAddr {
@@ -68,12 +67,9 @@ fn address(pod: &Value) -> IpAddr {
 
 /// The addresses that the Service leads to.
 fn endpoints(demo: Subject<'_>) -> Option<Vec<IpAddr>> {
-    let args = ["get", "endpointslices", "-n", NAMESPACE, "-o", "json", "-l"];
     let label = format!("kubernetes.io/service-name={}-membershipd", demo.name);
-    let text = demo.bed.kubectl().run([&args[..], &[label.as_str()]].concat()).ok()?;
-    let slices: Value = serde_json::from_str(&text).ok()?;
-    let slices = slices["items"].as_array()?.iter();
-    let all = slices.filter_map(|slice| slice["endpoints"].as_array()).flatten();
+    let slices = demo.bed.list(NAMESPACE, "endpointslices", &["-l", &label])?;
+    let all = slices.iter().filter_map(|slice| slice["endpoints"].as_array()).flatten();
     let ready = all.filter(|one| one["conditions"]["ready"] == true);
     Some(ready.filter_map(|one| one["addresses"][0].as_str()?.parse().ok()).collect())
 }
@@ -137,9 +133,7 @@ fn network(uid: &str) -> PathBuf {
 #[test]
 fn a_replica_that_is_cut_off_from_nats_leaves_the_service_in_time_and_comes_back_by_itself() {
     let bed = turn();
-    let (demo, reach) = served(&bed);
-    let crowd = Crowd::of(&reach);
-    crowd.goes_on();
+    let (demo, reach, crowd) = served(&bed);
     let pod = replicas(demo).swap_remove(0);
     let (cut, began) = (CutOff::of(&pod), Instant::now());
     within("it to leave the Service", || {
@@ -165,9 +159,7 @@ fn a_replica_that_is_cut_off_from_nats_leaves_the_service_in_time_and_comes_back
 #[test]
 fn callers_go_on_with_one_node_off_are_denied_with_two_and_go_on_again() {
     let bed = turn();
-    let (demo, reach) = served(&bed);
-    let crowd = Crowd::of(&reach);
-    crowd.goes_on();
+    let (demo, reach, crowd) = served(&bed);
     let others = bed.nodes_without_operator();
     let here = bed.node_of_operator();
     let stays = replicas(demo).into_iter().find(|pod| pod["spec"]["nodeName"] == here.as_str());
@@ -190,10 +182,8 @@ fn callers_go_on_with_one_node_off_are_denied_with_two_and_go_on_again() {
 #[test]
 fn servers_restart_one_by_one_under_load_and_nothing_acknowledged_is_lost() {
     let bed = turn();
-    let (demo, reach) = served(&bed);
+    let (demo, _, crowd) = served(&bed);
     let before = demo.pods();
-    let crowd = Crowd::of(&reach);
-    crowd.goes_on();
     let (began, sent) = (Instant::now(), crowd.sent());
     demo.apply(&spec("annotations: {change: 'yes'}, "));
     within("every server restarted", || {
