@@ -154,37 +154,13 @@ impl Servers {
 
     async fn opened(&self, config: &ServeConfig, awaited: &Awaited) -> CommandResult<KvStore> {
         if config.after_migration {
-            self.have_been_moved_to(awaited).await?;
+            // With as little to do then as can be: one record is read over a store that is open.
+            // Somebody else says when there is nothing to wait for any more.
+            let moved = async || until_moved(&self.store().await?, awaited).await;
+            patiently(None, awaited, moved).await?;
         }
         let deadline = Deadline::after(config.start_time);
-        loop {
-            let error = match self.ready(config).await {
-                Ok(store) => return Ok(store),
-                Err(error) => error,
-            };
-            if !passes(error.kind()) || deadline.remaining() <= PAUSE {
-                return Err(CommandError::NoStore(error));
-            }
-            awaited.tell(&error);
-            sleep(PAUSE).await;
-        }
-    }
-
-    /// Waits for a move to be done, with as little to do then as can be: one record is read over a
-    /// store that is open. Somebody else says when there is nothing to wait for any more.
-    async fn have_been_moved_to(&self, awaited: &Awaited) -> CommandResult<()> {
-        loop {
-            let moved = match self.store().await {
-                Ok(store) => until_moved(&store, awaited).await,
-                Err(error) => Err(error),
-            };
-            let Err(error) = moved else { return Ok(()) };
-            if !passes(error.kind()) {
-                return Err(CommandError::NoStore(error));
-            }
-            awaited.tell(&error);
-            sleep(PAUSE).await;
-        }
+        patiently(Some(deadline), awaited, async || self.ready(config).await).await
     }
 
     async fn store(&self) -> StoreResult<KvStore> {
@@ -208,6 +184,25 @@ impl Servers {
             store.set_control(&control, revision, deadline).await?;
         }
         Ok(store)
+    }
+}
+
+/// Tries until it goes well: for what may come by itself, and until a deadline if there is one.
+async fn patiently<T>(
+    deadline: Option<Deadline>,
+    awaited: &Awaited,
+    attempt: impl AsyncFn() -> StoreResult<T>,
+) -> CommandResult<T> {
+    loop {
+        let error = match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        if !passes(error.kind()) || deadline.is_some_and(|end| end.remaining() <= PAUSE) {
+            return Err(CommandError::NoStore(error));
+        }
+        awaited.tell(&error);
+        sleep(PAUSE).await;
     }
 }
 
