@@ -67,12 +67,14 @@ fn until_then(view: &View<'_>) -> String {
 
 /// Whether the pods over the buckets are there only to begin when the move is done.
 fn is_waiting(view: &View<'_>, wanted: &Wanted, deployment: &Deployment) -> bool {
+    if wanted.source != Source::Buckets {
+        return false;
+    }
+    let is_to_wait = Begins::of(deployment) == Begins::AfterMigration;
     let record = view.nats.and_then(|nats| nats.control.present());
     let told = view.world.resource.status.migration.as_ref();
-    let is_to_wait =
-        wanted.source == Source::Buckets && Begins::of(deployment) == Begins::AfterMigration;
     match record.map(|record| record.migration.as_ref()) {
-        Some(Some(mark)) => wanted.source == Source::Buckets && !mark.done,
+        Some(Some(mark)) => !mark.done,
         Some(None) => is_to_wait,
         None => is_to_wait && told.is_none_or(|told| told.state != MigrationState::Done),
     }
