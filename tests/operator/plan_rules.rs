@@ -295,6 +295,55 @@ fn nothing_is_raised_before_all_is_settled_equal_and_freshly_seen() {
     }
 }
 
+/// The servers that are asked to read their configuration again, where the first two run with an
+/// older one.
+fn reloaded(change: impl FnOnce(&mut World)) -> Vec<String> {
+    let plan = planned(&json!({}), |seen| {
+        let servers = &mut seen.world.nats.as_mut().unwrap().servers;
+        for server in ["demo-nats-0", "demo-nats-1"] {
+            servers.get_mut(server).unwrap().config = Some("older".to_owned());
+        }
+        change(&mut seen.world);
+    });
+    let steps = plan.steps.iter().filter_map(|step| match step {
+        Step::ReloadServer { server } => Some(server.clone()),
+        _ => None,
+    });
+    let steps: Vec<String> = steps.collect();
+    assert_eq!(matches!(plan.wait, Wait::Reloads { .. }), !steps.is_empty(), "{:?}", plan.wait);
+    steps
+}
+
+#[test]
+fn a_configuration_is_taken_up_whatever_else_is_waited_for_but_by_no_pod_that_is_replaced() {
+    let both = ["demo-nats-0", "demo-nats-1"];
+    let table: [(Change, &[&str]); 7] = [
+        (|_| {}, &both),
+        (|world| world.pods[2].ready = false, &both),
+        (|world| world.nats.as_mut().unwrap().control = Lookup::Unknown, &both),
+        (
+            |world| {
+                let buckets = &mut world.nats.as_mut().unwrap().buckets;
+                buckets.get_mut(&Bucket::Rooms).unwrap().equality = Equality::Watching;
+            },
+            &both,
+        ),
+        (|world| drop(world.nats.as_mut().unwrap().servers.remove("demo-nats-1")), &both[..1]),
+        // It takes up the new one when it is restarted, which here waits for the server that is away.
+        (
+            |world| {
+                world.pods[2].ready = false;
+                world.pods[1].revision = Some("older".to_owned());
+            },
+            &[],
+        ),
+        (|world| world.nats.as_mut().unwrap().control = Lookup::Absent, &[]),
+    ];
+    for (row, (change, servers)) in table.into_iter().enumerate() {
+        assert_eq!(reloaded(change), servers, "{row}");
+    }
+}
+
 #[test]
 fn a_bucket_is_another_only_by_what_both_record_and_server_say_of_it() {
     let at = |created: &str| {

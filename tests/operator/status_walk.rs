@@ -2,11 +2,13 @@
 //! kstatus (Flux, Helm) make of it. The snapshots are the recorded statuses of these states.
 
 use membership_operator::api::conditions::{ConditionType, Reason, find};
+use membership_operator::cluster::equal::Equality;
 use membership_operator::cluster::names::Bucket;
+use membership_operator::cluster::settled::Unsettled;
 use membership_operator::cluster::status::{EventKind, on_its_way_for, report_invalid};
 use serde_json::{Value, json};
 
-use crate::fake::{BAD_IMAGE, Crash, Fake, Probe};
+use crate::fake::{BAD_IMAGE, Crash, Fake, Probe, Seen};
 
 struct Walk {
     fake: Fake,
@@ -197,6 +199,49 @@ fn an_edit_is_in_progress_until_every_server_runs_with_it() {
     }
     assert!(shown && all_new(&walk) && walk.wait_for_ready());
     walk.record("edited-done");
+}
+
+#[test]
+fn what_was_applied_is_in_progress_until_every_server_that_is_there_says_what_it_runs_with() {
+    type Change = fn(&mut Seen);
+    let table: [(Change, &str); 5] = [
+        (|_| {}, "InProgress"),
+        (|seen| seen.world.nats = None, "InProgress"),
+        (
+            |seen| {
+                let nats = seen.world.nats.as_mut().unwrap();
+                nats.round.servers.remove("demo-nats-1");
+                nats.servers.clear();
+                nats.meta = Err(Unsettled::Silent { server: "demo-nats-1".to_owned() });
+            },
+            "InProgress",
+        ),
+        (
+            |seen| {
+                let nats = seen.world.nats.as_mut().unwrap();
+                nats.buckets.get_mut(&Bucket::Rooms).unwrap().equality = Equality::Watching;
+            },
+            "InProgress",
+        ),
+        // Nothing that is there lacks the change: it waits for a server, as before.
+        (
+            |seen| {
+                seen.world.pods[2].ready = false;
+                seen.world.nats.as_mut().unwrap().servers.clear();
+            },
+            "Current",
+        ),
+    ];
+    for (row, (change, kstatus)) in table.into_iter().enumerate() {
+        let mut walk = Walk::ready(&json!({}));
+        walk.fake.edit(&json!({"nats": {"debug": true}}));
+        walk.step();
+        assert_eq!(walk.reason(ConditionType::Reconciling), Some(Reason::Applying));
+        let mut seen = walk.fake.see(&walk.probe);
+        change(&mut seen);
+        walk.fake.pass(&seen, &mut walk.probe, &mut Crash::never());
+        assert_eq!(walk.kstatus(), kstatus, "{row}: {}", walk.read());
+    }
 }
 
 #[test]

@@ -117,14 +117,8 @@ fn converge(look: &Look<'_>) -> Stage {
         }
         file => file,
     };
-    buckets::nothing_is_lost(look, &cluster_id)?;
-    let revision = restart::servers_are_ready(look)?;
-    let before = buckets::are_as_wanted(look, &cluster_id).break_value();
-    match before {
-        Some(next) if !next.steps.is_empty() => return Stage::Break(next),
-        before => restart::servers_are_current(look, revision, before)?,
-    }
-    restart::configurations_are_current(look, &facts)?;
+    let before = servers_are_as_wanted(look, &cluster_id);
+    restart::configurations_are_current(look, &facts, before)?;
     if look.settled().is_none() {
         return look::wait(Wait::MetaLeader);
     }
@@ -134,6 +128,17 @@ fn converge(look: &Look<'_>) -> Stage {
     serve::buckets_are_served(look, &facts)?;
     migrate::is_as_wanted(look)?;
     serve::is_served(look)
+}
+
+/// Servers and buckets: nothing lost, every server ready and of the newest template, every bucket as
+/// wanted.
+fn servers_are_as_wanted(look: &Look<'_>, cluster_id: &str) -> Stage {
+    buckets::nothing_is_lost(look, cluster_id)?;
+    let revision = restart::servers_are_ready(look)?;
+    match buckets::are_as_wanted(look, cluster_id).break_value() {
+        Some(next) if !next.steps.is_empty() => Stage::Break(next),
+        before => restart::servers_are_current(look, revision, before),
+    }
 }
 
 /// The finalizer is there exactly while the policy is `Delete`, and before anything that it is for.

@@ -114,19 +114,32 @@ fn all_equal(look: &Look<'_>) -> bool {
 }
 
 /// Asks servers with an older configuration to read theirs again. What needs a restart has its own
-/// digest on the pods, so what is left is reloadable.
-pub(super) fn configurations_are_current(look: &Look<'_>, facts: &Facts) -> Stage {
-    let wanted = nats_config(look.cluster, &facts.keys).digest;
-    let servers: Vec<String> = look
-        .nats()
-        .into_iter()
-        .flat_map(|nats| &nats.servers)
-        .filter(|(_, facts)| facts.config.as_ref().is_some_and(|found| *found != wanted))
-        .map(|(server, _)| server.clone())
-        .collect();
+/// digest on the pods, so what is left on those of the newest template is reloadable. But for a
+/// rolling restart it waits for no server that is away and for no bucket: debug logging is asked for
+/// when something is wrong.
+pub(super) fn configurations_are_current(look: &Look<'_>, facts: &Facts, before: Stage) -> Stage {
+    let may_reload = match &before {
+        Stage::Continue(()) => true,
+        Stage::Break(next) => {
+            let left_alone = matches!(next.wait, Wait::Person(_) | Wait::Restarts { .. });
+            next.steps.is_empty() && !left_alone
+        }
+    };
+    let servers = if may_reload { reloadable(look, facts) } else { Vec::new() };
     if servers.is_empty() {
-        return go_on();
+        return before;
     }
     let steps = servers.iter().map(|server| Step::ReloadServer { server: server.clone() });
     act(steps.collect(), Wait::Reloads { servers: servers.clone() })
+}
+
+fn reloadable(look: &Look<'_>, facts: &Facts) -> Vec<String> {
+    let Some(revision) = revision(look) else { return Vec::new() };
+    let wanted = nats_config(look.cluster, &facts.keys).digest;
+    let outdated = names(&outdated(look, revision));
+    let servers = look.nats().into_iter().flat_map(|nats| &nats.servers);
+    let older = servers
+        .filter(|(_, facts)| facts.config.as_ref().is_some_and(|found| *found != wanted))
+        .map(|(server, _)| server.clone());
+    older.filter(|server| !outdated.contains(server)).collect()
 }

@@ -202,12 +202,13 @@ fn reconciling(view: &View<'_>, stalled: &Verdict) -> Verdict {
 }
 
 /// Whether something wanted is not done yet. Waiting for what was there before, such as a server
-/// that went away, is no work of ours: unless it is the end of some.
+/// that went away, is no work of ours: unless it is the end of some. What was applied may have been a
+/// new configuration, and nobody knows that of a server that does not answer.
 fn is_busy(view: &View<'_>, wait: &Wait) -> bool {
     if matches!(wait, Wait::Nothing | Wait::Suspended | Wait::Person(_)) {
         return false;
     }
-    let applied_only = view.was_busy_with(Reason::Applying);
+    let applied_only = view.was_busy_with(Reason::Applying) && view.all_ready_servers_answer();
     let ends_some = view.was(ConditionType::Reconciling) && !applied_only;
     is_work(wait) || !view.was_up || ends_some
 }

@@ -91,6 +91,11 @@ impl<'a> View<'a> {
             && old.is_some_and(|condition| condition.reason == reason.to_string())
     }
 
+    /// Whether every server with a ready pod says what it runs with.
+    pub(super) const fn all_ready_servers_answer(&self) -> bool {
+        self.nats.is_some() && self.silent.is_empty()
+    }
+
     /// Answers count, not pods: a pod on a dead node is called ready for most of a minute.
     fn judge_quorum(&self, ready_pods: usize) -> Option<bool> {
         let quorum = self.quorum_size();
