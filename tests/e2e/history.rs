@@ -19,9 +19,9 @@ pub const SERVICE: u64 = 2;
 /// The next of the users that writers add: another one in every story.
 static NEXT: AtomicU64 = AtomicU64::new(1_000_000);
 
-/// How often each of them asks for something: together 200 times a second.
-const WRITE_EVERY: Duration = Duration::from_millis(250);
-const ASK_EVERY: Duration = Duration::from_millis(166);
+/// How often they ask for something together: 200 times a second.
+const WRITES_A_SECOND: u32 = 80;
+const QUESTIONS_A_SECOND: u32 = 120;
 
 /// Begins its requests at their times, whatever the service does. What is late by more than this is
 /// left out.
@@ -33,13 +33,16 @@ struct Beat {
 const LATE: Duration = Duration::from_secs(1);
 
 impl Beat {
-    fn of(every: Duration) -> Self {
-        Self { every, next: Instant::now() }
+    /// One of so many who begin so many together in a second.
+    fn of(callers: u32, each_second: u32) -> Self {
+        let every = Duration::from_secs(1) * callers / each_second;
+        // So that they do not all begin at once.
+        Self { every, next: Instant::now() + every.mul_f64(fastrand::f64()) }
     }
 
     fn comes(&mut self) {
-        self.next = (self.next + self.every).max(Instant::now() - LATE);
         sleep(self.next.saturating_duration_since(Instant::now()));
+        self.next = (self.next + self.every).max(Instant::now() - LATE);
     }
 }
 
@@ -111,10 +114,21 @@ impl Drop for Crowd {
 impl Crowd {
     /// Twenty who write and twenty who ask.
     pub fn of(reach: &Reach) -> Self {
+        Self::of_pairs(reach, 20)
+    }
+
+    /// So many who write and so many who ask. More of them begin no more together; but while some
+    /// wait for an answer, others keep to their times.
+    pub fn of_pairs(reach: &Reach, pairs: u32) -> Self {
         let shared = Arc::new(Shared::default());
-        let threads = (0..20).flat_map(|_| {
+        let threads = (0..pairs).flat_map(|_| {
             let (one, other) = (Arc::clone(&shared), Arc::clone(&shared));
-            [reach.spawn(move |to| write(&one, to)), reach.spawn(move |to| ask(&other, to))]
+            let writes = Beat::of(pairs, WRITES_A_SECOND);
+            let questions = Beat::of(pairs, QUESTIONS_A_SECOND);
+            [
+                reach.spawn(move |to| write(&one, to, writes)),
+                reach.spawn(move |to| ask(&other, to, questions)),
+            ]
         });
         let threads = threads.collect();
         Self { shared, threads }
@@ -164,10 +178,10 @@ impl Crowd {
     }
 }
 
-fn write(shared: &Shared, reach: &Reach) {
-    let admin = Caller::new(ADMIN);
-    let (mut own, mut beat) = (Vec::<String>::new(), Beat::of(WRITE_EVERY));
+fn write(shared: &Shared, reach: &Reach, mut beat: Beat) {
+    let (admin, mut own) = (Caller::new(ADMIN), Vec::<String>::new());
     for turn in 1_u64.. {
+        beat.comes();
         if shared.stop.load(Ordering::Relaxed) {
             return;
         }
@@ -192,7 +206,6 @@ fn write(shared: &Shared, reach: &Reach) {
             Deed::Unknown => drop(shared.unknown.fetch_add(1, Ordering::Relaxed)),
             Deed::Refused | Deed::NotTried => drop(shared.refused.fetch_add(1, Ordering::Relaxed)),
         }
-        beat.comes();
     }
 }
 
@@ -210,9 +223,10 @@ fn revoke(shared: &Shared, reach: &Reach, admin: &Caller, key: &str) -> Deed {
     revoked
 }
 
-fn ask(shared: &Shared, reach: &Reach) {
-    let (service, mut beat) = (Caller::new(SERVICE), Beat::of(ASK_EVERY));
+fn ask(shared: &Shared, reach: &Reach, mut beat: Beat) {
+    let service = Caller::new(SERVICE);
     while !shared.stop.load(Ordering::Relaxed) {
+        beat.comes();
         let chosen = {
             let users = lock(&shared.users);
             let added = users.iter().filter(|(_, known)| known.added == Deed::Acknowledged);
@@ -225,7 +239,6 @@ fn ask(shared: &Shared, reach: &Reach) {
             let said = reach.send(&service, "POST", "/v1/authorize", &body);
             judge(shared, &key, &known, sent, &said);
         }
-        beat.comes();
     }
 }
 

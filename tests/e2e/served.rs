@@ -33,15 +33,16 @@ fn spec(nats: &str) -> String {
     )
 }
 
-/// A service that a crowd uses, reached from the node that no story turns off. All of these share it.
-fn served(bed: &Bed) -> (Subject<'_>, Reach, Crowd) {
+/// A service that a crowd uses, so many who write and so many who ask, reached from the node that no
+/// story turns off. All of these share it.
+fn served(bed: &Bed, pairs: u32) -> (Subject<'_>, Reach, Crowd) {
     let demo = Subject::new(bed, NAMESPACE, "demo");
     demo.apply(&spec(""));
     demo.rests();
     let reach = Reach::of(demo, &bed.node_of_operator());
     let status = let_service_in(&reach).status();
     assert!([201, 409].contains(&status), "{status}");
-    let crowd = Crowd::of(&reach);
+    let crowd = Crowd::of_pairs(&reach, pairs);
     crowd.goes_on();
     (demo, reach, crowd)
 }
@@ -133,7 +134,7 @@ fn network(uid: &str) -> PathBuf {
 #[test]
 fn a_replica_that_is_cut_off_from_nats_leaves_the_service_in_time_and_comes_back_by_itself() {
     let bed = turn();
-    let (demo, reach, crowd) = served(&bed);
+    let (demo, reach, crowd) = served(&bed, 20);
     let pod = replicas(demo).swap_remove(0);
     let (cut, began) = (CutOff::of(&pod), Instant::now());
     within("it to leave the Service", || {
@@ -159,7 +160,7 @@ fn a_replica_that_is_cut_off_from_nats_leaves_the_service_in_time_and_comes_back
 #[test]
 fn callers_go_on_with_one_node_off_are_denied_with_two_and_go_on_again() {
     let bed = turn();
-    let (demo, reach, crowd) = served(&bed);
+    let (demo, reach, crowd) = served(&bed, 20);
     let others = bed.nodes_without_operator();
     let here = bed.node_of_operator();
     let stays = replicas(demo).into_iter().find(|pod| pod["spec"]["nodeName"] == here.as_str());
@@ -182,7 +183,7 @@ fn callers_go_on_with_one_node_off_are_denied_with_two_and_go_on_again() {
 #[test]
 fn servers_restart_one_by_one_under_load_and_nothing_acknowledged_is_lost() {
     let bed = turn();
-    let (demo, _, crowd) = served(&bed);
+    let (demo, _, crowd) = served(&bed, 100);
     let before = demo.pods();
     let (began, sent) = (Instant::now(), crowd.sent());
     demo.apply(&spec("annotations: {change: 'yes'}, "));
