@@ -175,6 +175,8 @@ pub struct Job {
     pub number: u32,
     /// What it moves.
     pub source: Option<String>,
+    /// The image of its pods.
+    pub image: Option<String>,
     /// The digest of what it was asked for.
     pub asked: Option<String>,
     /// The digest of the circumstances that it was made in.

@@ -177,6 +177,7 @@ fn see_job(job: &KubeJob, number: u32, pods: &[KubePod]) -> Job {
         },
         number,
         source: annotation(JOB_SOURCE),
+        image: image(job),
         asked: annotation(JOB_ASKED),
         circumstances: annotation(JOB_CIRCUMSTANCES),
         tries: annotation(JOB_TRIES).and_then(|tries| tries.parse().ok()).unwrap_or(1),
@@ -191,6 +192,10 @@ fn see_job(job: &KubeJob, number: u32, pods: &[KubePod]) -> Job {
         }),
         words: last.and_then(|last| last.message.as_deref()).map(words),
     }
+}
+
+fn image(job: &KubeJob) -> Option<String> {
+    job.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.image.clone()
 }
 
 /// That a pod should have ended and has not, for nobody hears of its node.
@@ -263,6 +268,9 @@ mod tests {
     fn job(conditions: &serde_json::Value) -> KubeJob {
         serde_json::from_value(json!({
             "metadata": {"name": "demo-migrate-2", "uid": "j"},
+            "spec": {"template": {"spec": {"containers": [
+                {"name": "migrate", "image": "registry.example/membership:1"},
+            ]}}},
             "status": {"conditions": conditions},
         }))
         .unwrap()
@@ -298,6 +306,7 @@ mod tests {
         let seen = see_job(&job(&failed), 2, &pods);
         let end = seen.end.clone().unwrap();
         assert_eq!((end.succeeded, end.exit_code), (false, Some(3)));
+        assert_eq!(seen.image.as_deref(), Some("registry.example/membership:1"));
         assert_eq!(seen.failure(&end).reason.to_string(), "NotADatabase");
         // Without its pods, the Job's own words are left.
         let end = see_job(&job(&failed), 2, &[]).end.unwrap();

@@ -296,6 +296,24 @@ fn a_job_whose_image_is_missing_is_replaced_when_another_is_named() {
 }
 
 #[test]
+fn a_job_that_works_keeps_its_image_when_the_operator_is_upgraded_and_one_that_does_not_is_replaced()
+ {
+    let upgraded = |from: Option<&str>, made: u32| {
+        let (mut fake, mut probe) = begun();
+        fake.migration.default_image = from.map(str::to_owned);
+        while fake.migration.jobs.values().all(|job| job.job.trouble.is_some() != from.is_some()) {
+            seconds(&mut fake, &mut probe, 1);
+        }
+        fake.migration.default_image = Some("registry.example/newer:2".to_owned());
+        rest(&mut fake, &mut probe);
+        is_done(&fake);
+        assert_eq!(fake.migration.made, made, "{from:?}");
+    };
+    upgraded(None, 1);
+    upgraded(Some(MISSING_IMAGE), 2);
+}
+
+#[test]
 fn nats_that_is_away_in_the_middle_ends_nothing_and_begins_nothing() {
     let (mut fake, mut probe) = begun();
     while fake.migration.made == 0 {

@@ -305,11 +305,12 @@ fn reloaded(change: impl FnOnce(&mut World)) -> Vec<String> {
         }
         change(&mut seen.world);
     });
-    let steps = plan.steps.iter().filter_map(|step| match step {
-        Step::ReloadServer { server } => Some(server.clone()),
-        _ => None,
-    });
-    let steps: Vec<String> = steps.collect();
+    let mut steps = Vec::new();
+    for step in plan.steps {
+        if let Step::ReloadServer { server } = step {
+            steps.push(server);
+        }
+    }
     assert_eq!(matches!(plan.wait, Wait::Reloads { .. }), !steps.is_empty(), "{:?}", plan.wait);
     steps
 }

@@ -174,24 +174,22 @@ fn trouble<T>(trouble: MigrationTrouble) -> Stage<T> {
 
 /// A Job has done the move; the control record does not say so yet.
 fn has_run(look: &Look<'_>, wanted: &Wanted) -> Stage {
-    let image = wanted.pod.image.as_ref().unwrap_or(&look.given.default_membershipd_image);
-    let asked = wanted.asked(image, look.world.resource.retry_migration.as_deref());
     let seen = &look.world.migration;
     let Some(newest) = seen.newest() else {
-        return begin(look, wanted, (1, 1), asked);
+        return begin(look, wanted, (1, 1));
     };
     if newest.suspended && newest.end.is_none() {
         // It was given up in the middle, and that was taken back.
         if newest.working {
             return wait(Wait::Migration(MigrationWait::Ending { job: newest.id.name.clone() }));
         }
-        return begin(look, wanted, (newest.number.saturating_add(1), 1), asked);
+        return begin(look, wanted, (newest.number.saturating_add(1), 1));
     }
     let job = newest.id.name.clone();
     if newest.deleting {
         return wait(Wait::Migration(MigrationWait::Ending { job }));
     }
-    let same = newest.asked.as_ref() == Some(&asked);
+    let same = newest.asked.as_ref() == Some(&asked(look, wanted, image(look, wanted, newest)));
     let Some(end_of_it) = &newest.end else {
         if same {
             let trouble = newest.trouble.clone();
@@ -203,7 +201,19 @@ fn has_run(look: &Look<'_>, wanted: &Wanted) -> Stage {
         may_try_again(look, wanted, newest, end_of_it)?;
     }
     let tries = if same { newest.tries.saturating_add(1) } else { 1 };
-    begin(look, wanted, (newest.number.saturating_add(1), tries), asked)
+    begin(look, wanted, (newest.number.saturating_add(1), tries))
+}
+
+fn asked(look: &Look<'_>, wanted: &Wanted, image: &str) -> String {
+    wanted.asked(image, look.world.resource.retry_migration.as_deref())
+}
+
+/// The image that a Job should have. One that works keeps its own where none is set: the operator may
+/// be upgraded in the middle of a move.
+fn image<'a>(look: &Look<'a>, wanted: &'a Wanted, job: &'a Job) -> &'a str {
+    let works = job.end.is_none() && job.trouble.is_none();
+    let own = job.image.as_ref().filter(|_| works);
+    wanted.pod.image.as_ref().or(own).unwrap_or(&look.given.default_membershipd_image)
 }
 
 /// Whether the same is to be tried again after a Job that ended: at once when its circumstances
@@ -240,7 +250,7 @@ pub(super) fn pause(tries: u32) -> Duration {
 }
 
 /// Makes a Job of this number and try, unless something stands against it.
-fn begin(look: &Look<'_>, wanted: &Wanted, of: (u32, u32), asked: String) -> Stage {
+fn begin(look: &Look<'_>, wanted: &Wanted, (number, tries): (u32, u32)) -> Stage {
     claims_are_there(look, wanted)?;
     nobody_else_is_there(look, wanted)?;
     let beside = server_makes_room(look)?;
@@ -252,12 +262,16 @@ fn begin(look: &Look<'_>, wanted: &Wanted, of: (u32, u32), asked: String) -> Sta
     }
     let image = wanted.pod.image.as_ref().unwrap_or(&look.given.default_membershipd_image);
     let seen = &look.world.migration;
-    let (number, tries) = of;
     // What took down a fence is older than what puts it up again.
     let after = seen.newest_unfence().map_or(0, |job| job.number).saturating_add(1);
-    let (number, image) = (number.max(after), image.clone());
-    let circumstances = seen.circumstances();
-    let plan = JobPlan { number, image, asked, circumstances, tries, beside };
+    let plan = JobPlan {
+        number: number.max(after),
+        image: image.clone(),
+        asked: asked(look, wanted, image),
+        circumstances: seen.circumstances(),
+        tries,
+        beside,
+    };
     // The new one first: as long as one is left, what was tried is known.
     let old = seen.ours().chain(seen.our_unfences()).filter(|job| !job.deleting);
     let old = old.map(|job| Step::DeleteJob { job: job.id.clone() });

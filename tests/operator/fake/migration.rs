@@ -31,6 +31,8 @@ pub struct Migration {
     /// What the next Jobs end in: an exit code and a reason. Success when there is none.
     pub ends: VecDeque<(i32, &'static str)>,
     pub retry: Option<String>,
+    /// The operator's own image, where another one than at first.
+    pub default_image: Option<String>,
     /// Jobs that take down the fence.
     pub unfences: BTreeMap<u32, FakeJob>,
     /// What the next of them end in.
@@ -45,7 +47,6 @@ pub struct Migration {
 pub struct FakeJob {
     pub job: Job,
     owner: String,
-    image: String,
     left: u8,
 }
 
@@ -154,6 +155,7 @@ impl Fake {
             id: ObjectId { name, uid: self.serial("job"), resource_version: self.serial("rv") },
             number: plan.number,
             source: source.map(|wanted| wanted.source.to_string()),
+            image: Some(plan.image.clone()),
             asked: Some(plan.asked.clone()),
             circumstances: Some(plan.circumstances.clone()),
             tries: plan.tries,
@@ -161,7 +163,7 @@ impl Fake {
             working: true,
             ..Job::default()
         };
-        FakeJob { job, owner: self.uid.clone(), image: plan.image.clone(), left: WORK }
+        FakeJob { job, owner: self.uid.clone(), left: WORK }
     }
 
     pub(super) fn delete_job(&mut self, id: &ObjectId) {
@@ -203,7 +205,7 @@ impl Fake {
         if job.job.end.is_some() {
             return;
         }
-        if job.image == MISSING_IMAGE {
+        if job.job.image.as_deref() == Some(MISSING_IMAGE) {
             job.job.trouble = Some("ImagePullBackOff".to_owned());
             return;
         }

@@ -185,7 +185,11 @@ impl Fake {
             now: Timestamp::from_second(self.now).unwrap(),
             fresh_id: format!("fresh-{}", self.passes),
             default_image: IMAGE.to_owned(),
-            default_membershipd_image: migration::IMAGE.to_owned(),
+            default_membershipd_image: self
+                .migration
+                .default_image
+                .clone()
+                .unwrap_or_else(|| migration::IMAGE.to_owned()),
         }
     }
 
