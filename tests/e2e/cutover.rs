@@ -226,11 +226,14 @@ fn the_operator_may_be_upgraded_in_the_middle_of_a_cut_over() {
     let bed = turn();
     let (demo, crowd) = live(&bed, "cut-upgrade");
     bed.load_newer();
-    demo.apply(&spec_with(&format!("{SLOWLY}, {JETSTREAM}")));
+    // Slower than elsewhere: the upgrade alone takes seconds.
+    let slowly = "migration: {resources: {limits: {cpu: 40m}}}";
+    demo.apply(&spec_with(&format!("{slowly}, {JETSTREAM}")));
     within("the fence", || is_fenced(&crowd).then_some(()));
     let newer = format!("image.tag={NEWER}");
     bed.install(SYSTEM, &["--set", &newer, "--wait", "--timeout", "120s"]);
     assert!(!demo.is("Migrated", "True"), "it was over too soon");
+    assert_eq!(bed.names("cut-upgrade", "jobs"), ["job.batch/demo-migrate-1"], "it goes on");
     has_moved(demo, crowd, "cut-over with the operator upgraded");
     let operator = bed.get(SYSTEM, "deployment/membership-operator").unwrap();
     let image = &operator["spec"]["template"]["spec"]["containers"][0]["image"];
