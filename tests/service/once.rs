@@ -1,6 +1,7 @@
 //! A change is made once, however often and wherever it is sent.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -99,25 +100,33 @@ fn a_retry_by_somebody_whom_the_change_sent_away_is_refused(kept: Kept) {
 fn many_tries_at_once_in_two_processes_are_one_change(kept: Kept) {
     let first = Server::started_in(kept);
     let second = first.host.serve(&[]);
-    let nonce = nonce();
-    // Signed for two names, it is the same request all the same.
-    let replies: Vec<Reply> = thread::scope(|scope| {
-        let tries: Vec<_> = (0..16)
-            .map(|n| {
-                let at = if n % 2 == 0 { first.at } else { second.at };
-                let sending = new_room("crowd").nonce(&nonce);
-                scope.spawn(move || sending.send(at, &Caller::new(OWNER)))
-            })
-            .collect();
-        tries.into_iter().map(|one| one.join().unwrap()).collect()
-    });
-    for reply in &replies {
-        assert_eq!((reply.status, &reply.body["room"]), (201, &json!("crowd")), "{reply:?}");
-        assert_eq!(reply.body, replies[0].body);
+    // In one round they may happen to come one after the other.
+    let rounds: Vec<(String, String)> = (0..8).map(|n| (format!("crowd-{n}"), nonce())).collect();
+    for (room, nonce) in &rounds {
+        for reply in &at_once(&[first.at, second.at], &new_room(room).nonce(nonce)) {
+            assert_eq!((reply.status, &reply.body["room"]), (201, &json!(room)), "{reply:?}");
+        }
     }
     assert!(second.stop().success());
-    let again = first.send(OWNER, new_room("crowd").nonce(&nonce));
-    assert!(replayed(&again), "also after the process is gone: {again:?}");
+    for (room, nonce) in &rounds {
+        let again = first.send(OWNER, new_room(room).nonce(nonce));
+        assert!(replayed(&again), "also after the process is gone: {again:?}");
+    }
+}
+
+/// The same answer to sixteen tries of a request, signed for either name.
+fn at_once(servers: &[SocketAddr; 2], sending: &Sending) -> Vec<Reply> {
+    let start = Barrier::new(16);
+    let send = |n: usize| {
+        start.wait();
+        sending.clone().send(servers[n % 2], &Caller::new(OWNER))
+    };
+    let replies: Vec<Reply> = thread::scope(|scope| {
+        let tries: Vec<_> = (0..16).map(|n| scope.spawn(move || send(n))).collect();
+        tries.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert!(replies.iter().all(|reply| reply.body == replies[0].body), "{replies:?}");
+    replies
 }
 
 /// Leaves a request as a crash leaves it: recorded, and its change made or not.
