@@ -187,10 +187,7 @@ fn servers_restart_one_by_one_under_load_and_nothing_acknowledged_is_lost() {
     let before = demo.pods();
     let (began, sent) = (Instant::now(), crowd.sent());
     demo.apply(&spec("annotations: {change: 'yes'}, "));
-    within("every server restarted", || {
-        let old = demo.pods().iter().any(|(uid, _)| before.iter().any(|(old, _)| old == uid));
-        (!old && demo.is("Reconciling", "False")).then_some(())
-    });
+    demo.restarts_one_by_one(&before);
     let each_second = (crowd.sent() - sent) as f64 / began.elapsed().as_secs_f64();
     eprintln!("{each_second:.0} requests each second, for {:.1?}", began.elapsed());
     demo.rests();

@@ -144,6 +144,17 @@ impl<'a> Subject<'a> {
         .collect()
     }
 
+    /// Waits until each of these servers was restarted, with the others ready meanwhile.
+    pub fn restarts_one_by_one(&self, before: &[(String, bool)]) {
+        within("every server restarted", || {
+            let pods = self.pods();
+            let ready = pods.iter().filter(|(_, ready)| *ready).count();
+            assert!(ready + 1 >= before.len(), "only {ready} servers were ready");
+            let old = pods.iter().any(|(uid, _)| before.iter().any(|(old, _)| old == uid));
+            (!old && self.is("Reconciling", "False")).then_some(())
+        });
+    }
+
     pub fn cluster_id(&self) -> String {
         self.resource().unwrap()["status"]["clusterId"].as_str().unwrap().to_owned()
     }

@@ -210,9 +210,10 @@ fn what_was_taken_out_of_the_spec_is_applied_although_the_rest_is_there() {
 
 #[test]
 fn an_image_that_is_not_set_stays_as_it_runs() {
-    let (fake, seen) = settled(&json!({}));
+    let (fake, seen) = settled(&json!({"membershipd": {}}));
     let mut given = fake.given();
     given.default_image = "docker.io/library/nats:3.0.0".to_owned();
+    given.default_membershipd_image = "registry.example/membership-operator:9.0.0".to_owned();
     assert_eq!(plan(&seen.cluster, &seen.world, &given).wait, Wait::Nothing);
 }
 
