@@ -91,13 +91,13 @@ pub(super) fn of(cluster: &Cluster) -> Result<ClusterStatus> {
     })
 }
 
-/// The daemons of a machine, without the processes that only hold it, or a pod, together.
+/// The daemons of a machine: what it started has a log. What they start in turn has none, such as
+/// kube-proxy's `nft`, which comes and goes.
 fn daemons(machine: &Machine) -> Vec<DaemonStatus> {
-    let helper = ["sh", "sleep", "unshare", "setsid", "nsenter", "containerd-shim-runc-v2", "runc"];
     let mut found: Vec<_> = machine
         .processes()
         .into_iter()
-        .filter(|process| !helper.contains(&process.program()))
+        .filter(|process| machine.log(process.program()).exists())
         .map(|process| DaemonStatus {
             name: process.program().to_owned(),
             pid: process.pid,
